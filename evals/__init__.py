@@ -1,0 +1,1 @@
+"""Measuring: metrics, benchmark, baselines, tracking and report for anything that predicts."""

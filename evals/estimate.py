@@ -1,0 +1,138 @@
+"""What a run will cost, before it starts: calls, tokens and money, and what must fit a context."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import dspy
+
+from valuesim_dspy.errors import ConfigError
+from valuesim_dspy.modules import BACKSTORY_TOKENS
+from valuesim_dspy.roles import LMRole
+from valuesim_dspy.usage import estimate_tokens
+
+ANALYSIS_TOKENS = 120
+SAMPLE = 5
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Calls and tokens, at least and at most.
+
+    Args:
+        calls: Language-model calls (low, high).
+        prompt: Prompt tokens (low, high), estimated at four characters a token.
+        completion: Completion tokens (low, high).
+    """
+
+    calls: tuple[int, int] = (0, 0)
+    prompt: tuple[int, int] = (0, 0)
+    completion: tuple[int, int] = (0, 0)
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(
+            _plus(self.calls, other.calls),
+            _plus(self.prompt, other.prompt),
+            _plus(self.completion, other.completion),
+        )
+
+    def scaled(self, low: float, high: float) -> Cost:
+        """Return the cost of between `low` and `high` times as much."""
+        return Cost(*((int(a * low), int(b * high)) for a, b in vars(self).values()))
+
+    def usd(self, prices: tuple[float, float] | None) -> tuple[float, float] | None:
+        """Return US dollars (low, high) at prices per million tokens; None when unknown."""
+        if prices is None:
+            return None
+        low, high = (
+            (self.prompt[end] * prices[0] + self.completion[end] * prices[1]) / 1e6
+            for end in (0, 1)
+        )
+        return low, high
+
+
+def _plus(one: tuple[int, int], other: tuple[int, int]) -> tuple[int, int]:
+    return one[0] + other[0], one[1] + other[1]
+
+
+def benchmark_cost(program: dspy.Module, examples: Sequence[dspy.Example]) -> Cost:
+    """Estimate what a set costs one program with a cold cache.
+
+    The backstory is one call a person; a coordinator is asked for none to all of the cases;
+    every other predictor once a case. Prompts are rendered for a sample spread over the set.
+    """
+    if not examples:
+        return Cost()
+    sample = examples[:: max(1, len(examples) // SAMPLE)][:SAMPLE]
+    people = len({example.case.profile for example in examples})
+    total = Cost()
+    for name, predictor in program.named_predictors():
+        tokens = sum(prompt_tokens(predictor, example.case) for example in sample) // len(sample)
+        low = high = len(examples)
+        written = ANALYSIS_TOKENS
+        if name.endswith("writer.backstory"):
+            low = high = people
+            written = max(estimate_tokens(ex.case.profile.facts_text) for ex in sample)
+        elif name.startswith("coordinator"):
+            low = 0
+        total += Cost((low, high), (low * tokens, high * tokens), (low * written, high * written))
+    return total
+
+
+def prompt_tokens(predictor: Any, case: Any) -> int:
+    """Estimate the prompt of one predictor for a case, demos and instructions included."""
+    facts = case.profile.facts_text
+    inputs = {**case.inputs(), "backstory": facts, "views": "x" * (3 * 4 * ANALYSIS_TOKENS)}
+    wanted = {name: inputs[name] for name in predictor.signature.input_fields}
+    messages = dspy.ChatAdapter().format(predictor.signature, predictor.demos, wanted)
+    return sum(estimate_tokens(str(message["content"])) for message in messages)
+
+
+def check_context(
+    program: dspy.Module, examples: Iterable[dspy.Example], role: LMRole, *, key: str = "task_lm"
+) -> None:
+    """Refuse before the first call what would not fit the model's context; never truncate.
+
+    Raises:
+        ConfigError: The largest prompt and its reply are over the role's context.
+    """
+    longest = max(examples, key=lambda ex: len(ex.case.profile.facts_text), default=None)
+    if longest is None:
+        return
+    for name, predictor in program.named_predictors():
+        is_story = name.endswith("writer.backstory")
+        reply = min(BACKSTORY_TOKENS, role.context // 2) if is_story else role.max_tokens
+        needed = prompt_tokens(predictor, longest.case) + reply
+        if needed > role.context:
+            raise ConfigError(
+                f"the predictor {name} needs about {needed} tokens of context and {key} takes "
+                f"{role.context}; raise {key}.context if the model takes more, or choose a "
+                "variant with fewer facts or smaller demos (compile.demo_facts)",
+                key=f"{key}.context",
+                value=role.context,
+            )
+
+
+def cost_lines(phases: Mapping[str, Cost], prices: tuple[float, float] | None) -> list[str]:
+    """Render an estimate, one phase a line and the sum last."""
+    rows = {**phases, "all": sum(phases.values(), Cost())}
+    width = max(len(name) for name in rows)
+    return [
+        f"  {name:<{width}}  {_span(cost.calls):>17} calls  "
+        f"{_span(_plus(cost.prompt, cost.completion)):>23} tokens  {_money(cost.usd(prices))}"
+        for name, cost in rows.items()
+    ]
+
+
+def _span(ends: tuple[int, int]) -> str:
+    low, high = ends
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+
+def _money(ends: tuple[float, float] | None) -> str:
+    if ends is None:
+        return "price unknown"
+    low, high = ends
+    return f"${low:,.2f}" if f"{low:.2f}" == f"{high:.2f}" else f"${low:,.2f} to ${high:,.2f}"

@@ -1,0 +1,242 @@
+"""A study: everything that a job's config resolves to, opened once and shared by its arms."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import dspy
+
+from evals.baselines import BASELINES, build_baseline
+from evals.embedders import make_embedder
+from valuesim_dspy.cache import ResponseCache
+from valuesim_dspy.case import make_cases
+from valuesim_dspy.config import DataConfig, JobConfig
+from valuesim_dspy.errors import ConfigError
+from valuesim_dspy.lm import MeteredLM, make_lm, require_consent
+from valuesim_dspy.loading import find_program, load_program, read_manifest
+from valuesim_dspy.manifest import Manifest
+from valuesim_dspy.program import VARIANTS, ValueSim
+from valuesim_dspy.retrieval import Retriever
+from valuesim_dspy.store import cache_location
+from valuesim_dspy.survey.codebook import Codebook, load_codebook
+from valuesim_dspy.survey.respondents import Respondents, read_respondents
+from valuesim_dspy.survey.splits import Fold, Split, make_fold, make_split
+from valuesim_dspy.usage import Budget, Meter
+
+log = logging.getLogger(__name__)
+
+SETS = ("train", "val", "dev", "test")
+SYNTHETIC_EVIDENCE, SURVEY_EVIDENCE = "synthetic-machinery", "survey"
+
+
+@dataclass(frozen=True, eq=False)
+class Study:
+    """What a config resolves to.
+
+    Attributes:
+        config: The job's config.
+        respondents: The survey.
+        fold: Roles of questions.
+        split: Roles of respondents.
+        cache: The response cache, installed while the study is open.
+        meter: Counts every call of the study, under the job's budget.
+        lms: LM role to the LM that fills it.
+        retriever: Finds the facts nearest to a question, for RAG.
+    """
+
+    config: JobConfig
+    respondents: Respondents
+    fold: Fold
+    split: Split
+    cache: ResponseCache
+    meter: Meter
+    lms: Mapping[str, MeteredLM]
+    retriever: Retriever
+    _examples: dict[str, list[dspy.Example]] = field(default_factory=dict)
+
+    @property
+    def codebook(self) -> Codebook:
+        """The codebook of the survey."""
+        return self.respondents.codebook
+
+    @property
+    def task_lm(self) -> MeteredLM:
+        """The LM that answers."""
+        return self.lms["task_lm"]
+
+    @property
+    def offline(self) -> bool:
+        """Whether the embedded model answers."""
+        return self.config.task_lm.offline
+
+    @property
+    def evidence(self) -> str:
+        """`synthetic-machinery` for synthetic people, `survey` for a survey's."""
+        return SYNTHETIC_EVIDENCE if self.respondents.synthetic else SURVEY_EVIDENCE
+
+    @property
+    def identity(self) -> str:
+        """16 hex digits of config, data and code: the same identity gives the same results."""
+        parts = [self.config.digest, self.respondents.digest, code_digest()]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+
+    def examples(self, role: str) -> list[dspy.Example]:
+        """Return the examples of a set: train, val, dev or test."""
+        if role not in self._examples:
+            protocol = self.config.protocol
+            self._examples[role] = make_cases(
+                self.respondents,
+                getattr(self.split, role),
+                self.fold,
+                role,
+                max_targets=protocol.targets,
+                seed=protocol.seed,
+            )
+        return self._examples[role]
+
+    def manifest(self, kind: str, variant: str, **known: Any) -> Manifest:
+        """Return the manifest of a program that comes from this study."""
+        protocol = self.config.protocol
+        real = not self.respondents.synthetic
+        return Manifest(
+            kind=kind,
+            variant=variant,
+            lms={role: lm.model for role, lm in self.lms.items()},
+            seed=self.config.seed,
+            fold={
+                "strategy": self.fold.strategy,
+                "index": self.fold.index,
+                "of": self.fold.of,
+                "seed": self.fold.seed,
+                "kinds": ",".join(protocol.kinds),
+                "digest": self.fold.digest,
+            },
+            split={
+                "seed": self.split.seed,
+                "sizes": {role: len(getattr(self.split, role)) for role in SETS},
+                "digest": self.split.digest,
+            },
+            codebook={
+                "id": self.codebook.id,
+                "version": self.codebook.version,
+                "digest": self.codebook.digest,
+            },
+            data={
+                "digest": self.respondents.digest,
+                "rows": len(self.respondents),
+                "stamp": self.respondents.stamp,
+            },
+            evidence=self.evidence,
+            **{"demos_hold_survey_data": real, **known},
+        )
+
+
+@contextmanager
+def open_study(config: JobConfig, *, cache: ResponseCache | None = None) -> Iterator[Study]:
+    """Resolve a config: read the data, draw fold and split, make the LMs, install the cache.
+
+    Args:
+        config: The job.
+        cache: The response cache; by default the user's.
+
+    Raises:
+        ConfigError: A setting does not fit the data, or consent to send answers is missing.
+        MissingDataError: A file is absent.
+        SurveyDataError: The survey file is malformed.
+    """
+    respondents = open_survey(config.data)
+    for role in (*config.roles.values(), config.embedder):
+        require_consent(
+            role, len(respondents), synthetic=respondents.synthetic, send_to=config.send_to
+        )
+    fold, split = draw(config, respondents)
+    budget = Budget(**config.budget.model_dump())
+    meter = Meter(config.name, budget=budget)
+    cache = cache or ResponseCache(cache_location())
+    embedder = make_embedder(
+        config.embedder,
+        offline=config.task_lm.offline,
+        codebook=respondents.codebook,
+        cache=cache,
+    )
+    lms = {name: make_lm(role, name=name, meter=meter) for name, role in config.roles.items()}
+    # History would keep every prompt in memory and serves nobody here.
+    with cache.installed(), dspy.context(disable_history=True, lm=lms["task_lm"]):
+        yield Study(config, respondents, fold, split, cache, meter, lms, Retriever(embedder))
+
+
+def open_survey(data: DataConfig) -> Respondents:
+    """Read the survey file, or make the synthetic population."""
+    if data.survey != "synthetic":
+        return read_respondents(data.survey, codebook=load_codebook(data.codebook))
+    from valuesim_dspy.survey.synthetic import synthesize
+
+    return synthesize(data.respondents, seed=data.seed)
+
+
+def draw(config: JobConfig, respondents: Respondents) -> tuple[Fold, Split]:
+    """Draw the fold and the split that a config names."""
+    protocol = config.protocol
+    fold = make_fold(
+        respondents.codebook,
+        strategy=protocol.folds,
+        index=protocol.fold,
+        seed=protocol.seed,
+        kinds=protocol.kinds,
+    )
+    split = make_split(
+        respondents,
+        seed=protocol.seed,
+        train=protocol.train,
+        val=protocol.val,
+        dev=protocol.dev,
+        test=protocol.test,
+    )
+    return fold, split
+
+
+def build_arm(study: Study, name: str) -> dspy.Module:
+    """Return an arm by name: a variant, a baseline, or a saved program.
+
+    Args:
+        study: Supplies what baselines are bound to.
+        name: A key of `VARIANTS` or `BASELINES`, a folder, or `runs:/<id>/program`.
+
+    Raises:
+        ConfigError: It is none of these.
+    """
+    if name in VARIANTS:
+        return ValueSim(name, demo_facts=study.config.compile.demo_facts)
+    if name in BASELINES:
+        return BASELINES[name].build(study)
+    if not (name.startswith("runs:/") or Path(name).exists()):
+        raise ConfigError(
+            f"{name!r} is no variant, no baseline and no program folder",
+            key="arm",
+            allowed=[*VARIANTS, *BASELINES],
+        )
+    manifest = read_manifest(find_program(name))
+    if manifest.kind == ValueSim.kind:
+        return load_program(name)
+    program = load_program(name, build=build_baseline)
+    return program.bind(study.retriever) if hasattr(program, "bind") else program
+
+
+@lru_cache(maxsize=1)
+def code_digest() -> str:
+    """Return 16 hex digits of the source of program, evals and optimize, prompts included."""
+    root = Path(__file__).resolve().parent.parent
+    whole = hashlib.sha256()
+    for package in ("valuesim_dspy", "evals", "optimize"):
+        for path in sorted((root / package).rglob("*")):
+            if path.suffix in (".py", ".yaml", ".json"):
+                whole.update(str(path.relative_to(root)).encode() + path.read_bytes())
+    return whole.hexdigest()[:16]

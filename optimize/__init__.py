@@ -1,0 +1,1 @@
+"""Improving: compile jobs that tune a program with a teleprompter and measure the result."""

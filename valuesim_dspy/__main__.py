@@ -1,0 +1,162 @@
+"""The command `valuesim`: look at survey files, ask one person one question, open the runs."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from valuesim_dspy import __version__
+from valuesim_dspy.errors import BudgetExceededError, ConfigError, ValueSimError
+
+EXIT_ERROR, EXIT_BUDGET, EXIT_INTERRUPTED = 2, 3, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit status: 0, 2 for bad input, 3 for a spent budget."""
+    parser = build_parser()
+    return run_command(parser, arguments)
+
+
+def run_command(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> int:
+    """Parse and run; turn what is raised into one line and an exit status.
+
+    Args:
+        parser: Its namespace has `run`, a function of the namespace.
+        arguments: The command line; that of the process by default.
+    """
+    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
+    parsed = parser.parse_args(arguments)
+    try:
+        parsed.run(parsed)
+    except BudgetExceededError as error:
+        return _say(str(error), EXIT_BUDGET)
+    except ValueSimError as error:
+        return _say(str(error), EXIT_ERROR)
+    except KeyboardInterrupt:
+        return _say("interrupted; what was done is kept", EXIT_INTERRUPTED)
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+    except Exception as error:  # a command ends in one line, never in a traceback
+        from valuesim_dspy.roles import blank_secrets
+
+        logging.getLogger(__name__).debug("unexpected", exc_info=True)
+        text = blank_secrets(" ".join(str(error).split()))[:300]
+        return _say(f"unexpected {type(error).__name__}: {text}", EXIT_ERROR)
+    return 0
+
+
+def _say(message: str, status: int) -> int:
+    print(f"error: {message}" if status == EXIT_ERROR else message, file=sys.stderr)
+    return status
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of `valuesim`; it imports nothing heavy."""
+    parser = argparse.ArgumentParser(
+        prog="valuesim", description="Simulate how one individual answers questions about values."
+    )
+    parser.add_argument("--version", action="version", version=f"valuesim-dspy {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_data(commands.add_parser("data", help="make, check and describe survey files"))
+    _add_ask(commands.add_parser("ask", help="ask one person one question"))
+    _add_ui(commands.add_parser("ui", help="open the MLflow UI on the project's runs"))
+    return parser
+
+
+def _add_data(parser: argparse.ArgumentParser) -> None:
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    synth = commands.add_parser("synth", help="write a synthetic population as an official CSV")
+    synth.add_argument("--respondents", type=int, default=5000, metavar="N")
+    synth.add_argument("--seed", type=int, default=42)
+    synth.add_argument("--out", type=Path, required=True, metavar="FILE")
+    synth.set_defaults(run=_synth)
+    check = commands.add_parser("check", help="read a file and say what was found in it")
+    check.add_argument("file", type=Path)
+    check.add_argument("--json", action="store_true", help="print one JSON object")
+    check.add_argument("--codebook", default="wvs7", help="packaged name, file or folder")
+    check.set_defaults(run=_check)
+    describe = commands.add_parser("describe", help="show how a question was answered")
+    describe.add_argument("file", type=Path)
+    describe.add_argument("--question", default="Q57", metavar="Q57")
+    describe.add_argument("--country", metavar="JPN", help="ISO 3166 alpha-3 code")
+    describe.add_argument("--codebook", default="wvs7", help="packaged name, file or folder")
+    describe.set_defaults(run=_describe)
+
+
+def _add_ask(parser: argparse.ArgumentParser) -> None:
+    who = parser.add_argument_group("the person")
+    who.add_argument("--person", type=Path, metavar="ME.TOML", help="one's own person")
+    who.add_argument("--survey", type=Path, metavar="FILE", help="a survey file ...")
+    who.add_argument("--respondent", metavar="ID", help="... and a D_INTERVIEW in it")
+    what = parser.add_argument_group("the question")
+    what.add_argument("--question", metavar="Q46", help="a question of the codebook")
+    what.add_argument("--text", help="one's own question ...")
+    what.add_argument("--option", action="append", default=[], help="... and its options in order")
+    how = parser.add_argument_group("the answer")
+    how.add_argument("--program", default="full", help="a variant, a folder or runs:/<id>/program")
+    how.add_argument("--model", default="offline/lexical-1", help="any model string of LiteLLM")
+    how.add_argument("--api-base", help="address of an OpenAI-compatible server")
+    how.add_argument("--api-key-env", metavar="NAME", help="variable that holds the key")
+    how.add_argument("--send-to", action="append", default=[], metavar="HOST")
+    how.add_argument("--why", action="store_true", help="print backstory, analyses and decision")
+    parser.set_defaults(run=_ask)
+
+
+def _add_ui(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--port", type=int, default=5000)
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.set_defaults(run=_ui)
+
+
+def _synth(args: argparse.Namespace) -> None:
+    from valuesim_dspy.survey.synthetic import write_synthetic
+
+    if args.respondents < 1:
+        raise ConfigError("must be at least 1", key="--respondents", value=args.respondents)
+    path = write_synthetic(args.out, args.respondents, seed=args.seed)
+    print(f"{path}: {args.respondents} synthetic respondents, seed {args.seed}; not survey data")
+
+
+def _check(args: argparse.Namespace) -> None:
+    from valuesim_dspy.survey.describing import report_lines
+
+    respondents = _survey(args)
+    if args.json:
+        print(json.dumps(respondents.report.as_dict(), indent=1))
+    else:
+        print("\n".join(report_lines(respondents)))
+
+
+def _describe(args: argparse.Namespace) -> None:
+    from valuesim_dspy.survey.describing import describe_question
+
+    print("\n".join(describe_question(_survey(args), args.question, country=args.country)))
+
+
+def _survey(args: argparse.Namespace) -> Any:
+    from valuesim_dspy.survey.codebook import load_codebook
+    from valuesim_dspy.survey.respondents import read_respondents
+
+    return read_respondents(args.file, codebook=load_codebook(args.codebook))
+
+
+def _ask(args: argparse.Namespace) -> None:
+    from valuesim_dspy.asking import ask
+
+    print("\n".join(ask(args)))
+
+
+def _ui(args: argparse.Namespace) -> None:
+    from valuesim_dspy.ui import run_ui
+
+    run_ui(port=args.port, host=args.host)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

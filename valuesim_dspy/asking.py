@@ -1,0 +1,102 @@
+"""Ask one person one question: what `valuesim ask` does."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+import dspy
+
+from valuesim_dspy.cache import ResponseCache
+from valuesim_dspy.case import Case, Profile
+from valuesim_dspy.errors import ConfigError
+from valuesim_dspy.fidelity import backstory_fidelity
+from valuesim_dspy.lm import make_lm, preflight, require_consent
+from valuesim_dspy.loading import load_program
+from valuesim_dspy.own import read_person
+from valuesim_dspy.program import VARIANTS, ValueSim
+from valuesim_dspy.roles import LMRole
+from valuesim_dspy.store import cache_location
+from valuesim_dspy.survey.codebook import Question, load_codebook
+from valuesim_dspy.survey.respondents import Respondent, read_respondents
+
+
+def ask(args: argparse.Namespace) -> list[str]:
+    """Answer the question on the command line; return the lines to print.
+
+    Raises:
+        ConfigError: Person or question are not given, or given twice.
+        MissingDataError: A file or a respondent is absent.
+        PredictionError: The model gave no option.
+    """
+    question = _question(args)
+    profile, truth, synthetic = _person(args, question)
+    role = LMRole(model=args.model, api_base=args.api_base, api_key_env=args.api_key_env)
+    require_consent(role, 1, synthetic=synthetic, send_to=args.send_to)
+    program = ValueSim(args.program) if args.program in VARIANTS else load_program(args.program)
+    lm = make_lm(role, name="task_lm")
+    with ResponseCache(cache_location()).installed(), dspy.context(lm=lm, disable_history=True):
+        if not role.offline:
+            preflight(lm)
+        prediction = program(case=Case(profile, question))
+    lines = [f"{question.id}: {question.text_for(profile.country)}"]
+    lines += [
+        f"  {'>' if o.code == prediction.answer else ' '} {o.code}: {o.label}"
+        for o in question.options
+    ]
+    lines.append(f"predicted: {prediction.answer} ({question.label(prediction.answer)})")
+    if truth is not None:
+        lines.append(f"answered:  {truth} ({question.label(truth)})")
+    if role.offline:
+        lines.append("The embedded model answered: it shows that the machinery works, no more.")
+    return lines + (_why(prediction, profile) if args.why else [])
+
+
+def _why(prediction: Any, profile: Profile) -> list[str]:
+    lines = []
+    if prediction.backstory:
+        kept = backstory_fidelity(profile.facts, prediction.backstory) if profile.facts else 1.0
+        lines += ["", f"backstory (keeps {kept:.0%} of the facts):", prediction.backstory]
+    for name, view in prediction.views.items():
+        lines += ["", f"{name}: {view['answer']}", view["analysis"]]
+    return [*lines, "", f"decision by {prediction.decision}:", prediction.analysis]
+
+
+def _question(args: argparse.Namespace) -> Question:
+    if bool(args.question) == bool(args.text):
+        raise ConfigError("give either --question or --text with --option")
+    if args.question:
+        question = load_codebook()[args.question]
+        if not question.options:
+            raise ConfigError("has no list of options to choose from", key=args.question)
+        return question
+    if len(args.option) < 2:
+        raise ConfigError("give at least two, in their order", key="--option", value=args.option)
+    return Question(text=args.text, options=args.option)
+
+
+def _person(args: argparse.Namespace, question: Question) -> tuple[Profile, int | None, bool]:
+    """Return the person's profile, their own answer if known, and whether they are synthetic."""
+    if args.person is not None and args.survey is None:
+        return read_person(args.person, without=question.id), None, False
+    if args.survey is None or args.respondent is None or args.person is not None:
+        raise ConfigError("give either --person, or --survey with --respondent")
+    respondents = read_respondents(args.survey)
+    respondent = respondents.by_id(args.respondent)
+    profile = _unmasked(respondent, question, respondents.digest)
+    own = question.id in respondents.codebook.questions
+    return profile, respondent.answer(question.id) if own else None, respondents.synthetic
+
+
+def _unmasked(respondent: Respondent, question: Question, salt: str) -> Profile:
+    """Return all that a respondent answered, save the question and its twins."""
+    codebook = load_codebook()
+    hidden = {question.id, *question.twins}
+    known = frozenset(qid for qid in codebook.questions if qid not in hidden)
+    return Profile(
+        key=respondent.key(salt),
+        answers=respondent.masked(known),
+        codebook=codebook,
+        country=respondent.country or None,
+        known=f"all but {question.id}",
+    )

@@ -1,0 +1,83 @@
+"""One language model call, as seen by the response cache and the engine that serve it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
+
+
+class Reported(NamedTuple):
+    """What a response says it took; None where it does not say."""
+
+    calls: int = 1
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    usd: float | None = None
+
+
+@dataclass
+class CallScope:
+    """One LM call, as the response cache and the engine below it see it.
+
+    Attributes:
+        endpoint: The endpoint's identity, part of the cache key.
+        waits: Whether this call may block its thread until another one, which asks the same,
+            has the answer; an event loop must not.
+        patience: How many such others it waits for before it asks by itself.
+        before_paying: Called by the cache when the answer is not there; may refuse.
+        hit: Whether the cache answered.
+        reported: What the answer took.
+    """
+
+    endpoint: str = ""
+    waits: bool = True
+    patience: int = 2
+    before_paying: Callable[[], None] = lambda: None
+    hit: bool = False
+    reported: Reported | None = None
+    on_close: list[Callable[[], None]] = field(default_factory=list)
+
+    def saw(self, reported: Reported, *, hit: bool) -> None:
+        """Take down what the answer took and where it came from."""
+        self.reported, self.hit = reported, hit
+
+
+_names: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
+_SCOPE: ContextVar[CallScope | None] = ContextVar("valuesim_call", default=None)
+
+
+def current_call() -> CallScope | None:
+    """Return the LM call this code runs under, if any."""
+    return _SCOPE.get()
+
+
+@contextmanager
+def call_scope(scope: CallScope) -> Iterator[CallScope]:
+    """Run one LM call under its scope; whatever it holds is let go at the end."""
+    token = _SCOPE.set(scope)
+    try:
+        yield scope
+    finally:
+        _SCOPE.reset(token)
+        for close in scope.on_close:
+            close()
+
+
+def predictor_name() -> str | None:
+    """Return the name, within its program, of the DSPy predictor that is asking, if any."""
+    from dspy import settings
+
+    predictor = settings.caller_predict
+    if predictor is None:
+        return None
+    if predictor not in _names:
+        # The walk through a program costs more than a call: once for each predictor.
+        modules = settings.caller_modules or [predictor]
+        for path, each in modules[0].named_predictors():
+            _names[each] = path
+        _names.setdefault(predictor, predictor.signature.__name__)
+    return _names[predictor]

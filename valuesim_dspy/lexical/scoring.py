@@ -1,0 +1,248 @@
+"""Which of the offered options the statements of a prompt support.
+
+Every statement gets a weight, from the words it shares with question and options, from what the
+instructions ask to be read and from the field it stands in; and a place on the offered scale,
+where it has one. A kernel vote over the options decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from math import exp
+from random import Random
+
+from valuesim_dspy.lexical.lens import field_stress, read_lens, seen_through
+from valuesim_dspy.lexical.parsing import Demo, Field, Option, Prompt, read_options
+from valuesim_dspy.lexical.scales import (
+    DEGREE,
+    FORM,
+    LABEL,
+    NUMBER,
+    Scale,
+    place_passage,
+    read_scale,
+)
+from valuesim_dspy.lexical.text import Passage, idf, read_passage, stems
+
+NEAR = 0.4
+"""Above temperature 0, options with at least this share of the best support may be drawn."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """How much each kind of evidence counts; all at least 0.
+
+    Args:
+        label: A statement that holds the words of an offered option.
+        number: A number on the offered scale.
+        form: A number on another scale of the same size.
+        degree: A phrase of degree alone.
+        habit: What a statement on the same scale counts that shares no word with the question.
+        words: Exponent of the overlap with question and options.
+        option_words: Words of the options, against 1 for words of the question.
+        lens: How much a statement is raised that the instructions ask for.
+        field: How much a field is raised that the instructions name.
+        told: A statement that names an option outright.
+        counted: One earlier answer of those that a statement counts.
+        demo: A worked example that offers the same options.
+        content: Words that one option's label shares with a statement, where there is no order.
+        prior: What every option has before anything is read.
+        moderate: How much of the prior the options at the ends lose, in [0, 1].
+        spread: Width of the kernel, in ranks of a scale of ten.
+    """
+
+    label: float = 1.0
+    number: float = 1.0
+    form: float = 0.4
+    degree: float = 0.3
+    habit: float = 0.02
+    words: float = 1.5
+    option_words: float = 0.15
+    lens: float = 1.0
+    field: float = 0.5
+    told: float = 0.5
+    counted: float = 0.02
+    demo: float = 0.03
+    content: float = 0.3
+    prior: float = 0.05
+    moderate: float = 0.2
+    spread: float = 1.2
+
+    def of(self, how: str) -> float:
+        """The weight of a way in which a statement was placed."""
+        return {LABEL: self.label, NUMBER: self.number, FORM: self.form, DEGREE: self.degree}[how]
+
+
+WEIGHTS = Weights()
+
+
+@dataclass(frozen=True, slots=True)
+class Vote:
+    """A statement's say: its text, its weight, and its rank on the offered scale."""
+
+    text: str
+    weight: float
+    rank: float
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The option chosen, the support of each (sum 1), and the votes that are statements.
+
+    The votes come heaviest first; equally heavy ones in the order of the prompt.
+    """
+
+    index: int
+    options: tuple[Option, ...]
+    support: tuple[float, ...]
+    votes: tuple[Vote, ...]
+
+    @property
+    def option(self) -> Option:
+        """The option chosen."""
+        return self.options[self.index]
+
+
+def choose(prompt: Prompt, *, weights: Weights = WEIGHTS, rng: Random | None = None) -> Choice:
+    """Choose among the options of a prompt.
+
+    Args:
+        prompt: A prompt with at least one option.
+        weights: How much each kind of evidence counts.
+        rng: Draws among nearly equally supported options, the freer the higher the prompt's
+            temperature; None takes the best supported one, and the lower index of equals.
+    """
+    scale = read_scale(prompt.options)
+    query = _query(prompt, weights)
+    votes = [vote for vote in _statement_votes(prompt, query, weights) if vote.weight > 0]
+    support = _prior(scale, weights)
+    _add(support, [*votes, *_demo_votes(prompt, weights)], weights)
+    if not scale.ordered:
+        _add_content(support, prompt, weights)
+    total = sum(support)
+    shares = tuple(value / total for value in support)
+    heard = sorted((vote for vote in votes if vote.text), key=lambda vote: -vote.weight)
+    return Choice(_pick(shares, prompt.temperature, rng), prompt.options, shares, tuple(heard))
+
+
+def overlaps(query: Mapping[str, float], passage: Passage) -> dict[int, float]:
+    """Return index of sentence to its share of the query's weight, in [0, 1], where it has any.
+
+    Sentences of more than eight content words count less, since they meet more words by chance.
+    """
+    scores: dict[int, float] = {}
+    total = sum(query.values()) or 1.0
+    for item, value in query.items():
+        for index in passage.postings.get(item, ()):
+            scores[index] = scores.get(index, 0.0) + value / total
+    for index in scores:
+        scores[index] *= min(1.0, (8 / len(passage.sentences[index].stems)) ** 0.5)
+    return scores
+
+
+def _query(prompt: Prompt, weights: Weights) -> dict[str, float]:
+    """Return the stems of question and options with their weights, rare ones heavy."""
+    passages = [read_passage(text) for _, text in prompt.statements]
+    asked = stems(prompt.question)
+    offered = stems(" ".join(option.label for option in prompt.options)) - asked
+    query = idf(asked, passages)
+    query.update({k: v * weights.option_words for k, v in idf(offered, passages).items()})
+    return query
+
+
+def _statement_votes(
+    prompt: Prompt, query: Mapping[str, float], weights: Weights
+) -> Iterator[Vote]:
+    lens = read_lens(prompt.task.instructions)
+    fields = {item.name: item for item in prompt.task.inputs}
+    habit = weights.habit * (1 + lens.style)
+    for name, text in prompt.statements:
+        passage, placed = read_passage(text), place_passage(text, prompt.options)
+        stress = field_stress(fields.get(name, Field(name)), prompt.task.instructions)
+        raised = 1 + weights.field * stress if stress >= 0 else 1 / (1 + weights.field * -stress)
+        shared, looked = overlaps(query, passage), seen_through(text, prompt.task.instructions)
+        for index, place in enumerate(placed.places):
+            if place is None:
+                continue
+            near = shared.get(index, 0.0) ** weights.words
+            near += habit if place.how != DEGREE else 0.0
+            weight = weights.of(place.how) * near * (1 + weights.lens * looked[index]) * raised
+            yield Vote(passage.sentences[index].text, weight, place.rank)
+        for index, rank in placed.told:
+            yield Vote(passage.sentences[index].text, weights.told * raised, rank)
+        for rank, number in placed.counted:
+            yield Vote("", weights.counted * number * (1 + lens.style) * raised, rank)
+
+
+def _demo_votes(prompt: Prompt, weights: Weights) -> Iterator[Vote]:
+    """Worked examples: what others answer on these options, or the person where they match."""
+    codes = {option.code: rank for rank, option in enumerate(prompt.options)}
+    labels = tuple(option.label for option in prompt.options)
+    known = frozenset(s.text for _, text in prompt.statements for s in read_passage(text).sentences)
+    asked = stems(prompt.question)
+    for demo in prompt.demos:
+        given = next((codes[v] for v in demo.outputs.values() if v in codes), None)
+        if given is None or labels not in _offered(demo):
+            continue
+        short = [v for v in demo.inputs.values() if "\n" not in v and len(v.split()) < 80]
+        likeness = max((_likeness(asked, stems(text)) for text in short), default=0.0)
+        told = [
+            s.text
+            for v in demo.inputs.values()
+            if v not in short and not read_options(v)[0]
+            for s in read_passage(v).sentences
+        ]
+        same = sum(text in known for text in told) / len(told) if told else 0.0
+        own = likeness**weights.words if same > 0.9 and len(told) > 4 else 0.0
+        weight = weights.demo * (1 + 9 * likeness**2) * (0.5 + 1.5 * same) + own
+        yield Vote("", weight, given)
+
+
+def _offered(demo: Demo) -> list[tuple[str, ...]]:
+    return [
+        tuple(option.label for option in read_options(text)[0]) for text in demo.inputs.values()
+    ]
+
+
+def _likeness(one: frozenset[str], other: frozenset[str]) -> float:
+    return len(one & other) / (len(one | other) or 1)
+
+
+def _prior(scale: Scale, weights: Weights) -> list[float]:
+    size = scale.last or 1
+    ends = [abs(2 * rank / size - 1) if scale.ordered else 0.0 for rank in range(scale.last + 1)]
+    return [weights.prior * (1 - weights.moderate * end**2) for end in ends]
+
+
+def _add(support: list[float], votes: Iterable[Vote], weights: Weights) -> None:
+    """Give each vote's weight to the options near its rank."""
+    width = max(0.45, weights.spread * (len(support) - 1) / 9)
+    heaps: dict[float, float] = {}
+    for vote in votes:
+        heaps[vote.rank] = heaps.get(vote.rank, 0.0) + vote.weight
+    for place, weight in heaps.items():
+        for rank in range(len(support)):
+            support[rank] += weight * exp(-(((rank - place) / width) ** 2))
+
+
+def _add_content(support: list[float], prompt: Prompt, weights: Weights) -> None:
+    """Where options have no order, let statements support the label whose words they share."""
+    contents = [stems(option.label) for option in prompt.options]
+    passages = [read_passage(text) for _, text in prompt.statements]
+    for rank, content in enumerate(contents):
+        others = frozenset().union(*contents[:rank], *contents[rank + 1 :])
+        query = idf(content - others, passages)
+        for passage in passages:
+            for index, share in overlaps(query, passage).items():
+                if (passage.sentences[index].degree or 0.0) >= 0:
+                    support[rank] += weights.content * share**2
+
+
+def _pick(shares: tuple[float, ...], temperature: float, rng: Random | None) -> int:
+    best = max(shares)
+    if rng is None or temperature <= 0:
+        return shares.index(best)
+    near = [rank for rank, share in enumerate(shares) if share >= NEAR * best]
+    chances = [(shares[rank] / best) ** (2 / temperature) for rank in near]
+    return rng.choices(near, chances)[0]

@@ -1,0 +1,290 @@
+"""The modules: who answers, who writes, who reads from several sides, who decides."""
+
+from __future__ import annotations
+
+import contextvars
+import re
+import threading
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import lru_cache
+from typing import Any, Literal
+
+import dspy
+from dspy.utils.exceptions import AdapterParseError
+
+from valuesim_dspy.case import NOTHING_KNOWN, Case, Profile, plain_text
+from valuesim_dspy.errors import InvalidAnswerError, PredictionError
+from valuesim_dspy.retrieval import nearest_lines
+from valuesim_dspy.signatures import PERSPECTIVES, DecideAnswer, WriteBackstory
+from valuesim_dspy.survey.codebook import Question
+
+RETRIES = 2
+RETRY_TEMPERATURE = 1.0
+DEMO_FACTS = 12
+BACKSTORY_TOKENS = 8192
+LEAF_THREADS = 32
+
+Inputs = Mapping[str, str]
+
+
+class Answerer(dspy.Module):
+    """Ask one predictor for an answer to a case; parse, validate, retry within bounds.
+
+    The one place where an answer is read, for the program and for every baseline. The code is
+    checked against the question's options after parsing; a reply that cannot be read, or that
+    names no option, is asked for again at most `retries` times with a fresh rollout.
+
+    Args:
+        signature: A signature with the outputs `analysis: str` and `answer: int`.
+        retries: Further attempts after the first.
+        demo_facts: How many facts a demo made from a trace keeps, those nearest to its question.
+    """
+
+    def __init__(
+        self,
+        signature: type[dspy.Signature],
+        *,
+        retries: int = RETRIES,
+        demo_facts: int = DEMO_FACTS,
+    ) -> None:
+        super().__init__()
+        self.answer = dspy.Predict(signature)
+        self.retries = retries
+        self.demo_facts = demo_facts
+
+    def forward(self, case: Case, inputs: Inputs) -> dspy.Prediction:
+        """Return a prediction with `analysis` and a valid `answer`.
+
+        Args:
+            case: The case; its question validates the answer.
+            inputs: Field name to text; fields that the signature lacks are left out.
+
+        Raises:
+            InvalidAnswerError: No attempt gave an option.
+        """
+        wanted = {name: inputs[name] for name in self.answer.signature.input_fields}
+        reply: object = ""
+        for attempt in range(self.retries + 1):
+            prediction, reply = self._attempt(case.question, wanted, attempt)
+            if prediction is not None:
+                self._record(wanted, prediction)
+                return prediction
+        raise InvalidAnswerError(case.question.id, reply, case.question.codes)
+
+    def _attempt(
+        self, question: Question, inputs: Inputs, attempt: int
+    ) -> tuple[dspy.Prediction | None, object]:
+        """Return the prediction, or None, and what was replied."""
+        again = {"rollout_id": attempt, "temperature": RETRY_TEMPERATURE}
+        arguments: dict[str, Any] = {**inputs, "config": again if attempt else {}}
+        if getattr(dspy.settings.lm, "enforce_choices", False):
+            arguments["signature"] = _with_choices(self.answer.signature, question.codes)
+        try:
+            with dspy.context(trace=None, adapter=dspy.settings.adapter or _adapter()):
+                prediction = self.answer(**arguments)
+        except AdapterParseError as error:
+            return _salvage(error, question), error.lm_response
+        if prediction.answer in question.codes:
+            return prediction, prediction.answer
+        return None, prediction.answer
+
+    def _record(self, inputs: Inputs, prediction: dspy.Prediction) -> None:
+        """Append the call that counted to the trace, condensed to what a demo may hold."""
+        trace = dspy.settings.trace
+        if trace is not None:
+            trace.append((self.answer, condense(inputs, self.demo_facts), prediction))
+
+
+def condense(inputs: Inputs, demo_facts: int) -> dict[str, str]:
+    """Shorten a predictor's inputs to those of a demo.
+
+    A demo keeps the facts nearest to its question, in their order, and no backstory: in full
+    it would be as long as the case it is to illustrate.
+    """
+    short = {name: text for name, text in inputs.items() if name != "backstory"}
+    if "facts" in short:
+        query = f"{inputs['question']} {inputs['options']}"
+        short["facts"] = "\n".join(nearest_lines(short["facts"].splitlines(), query, demo_facts))
+    return short
+
+
+@lru_cache(maxsize=1)
+def _adapter() -> dspy.ChatAdapter:
+    """Without the silent second call through JSON, so that the number of calls is known."""
+    return dspy.ChatAdapter(use_json_adapter_fallback=False)
+
+
+@lru_cache(maxsize=512)
+def _with_choices(signature: type[dspy.Signature], codes: tuple[int, ...]) -> type[dspy.Signature]:
+    return signature.with_updated_fields("answer", type_=Literal[codes])
+
+
+_ANSWER_FIELD = re.compile(r"\[\[ ## answer ## \]\]|\"answer\"\s*:|(?i:^\W*answer\W*:)", re.M)
+_INTEGER = re.compile(r"(?<![\w.,-])-?\d+(?![\w,]|\.\d)")
+
+
+def _salvage(error: AdapterParseError, question: Question) -> dspy.Prediction | None:
+    """Read a reply that names exactly one option in its answer field, such as "Option 2"."""
+    reply = error.lm_response or ""
+    found = list(_ANSWER_FIELD.finditer(reply))
+    if not found:
+        return None
+    tail = reply[found[-1].end() :].split("[[ ##")[0]
+    named = {int(text) for text in _INTEGER.findall(tail)}
+    if len(named) != 1 or not named <= set(question.codes):
+        return None
+    analysis = reply[: found[-1].start()].replace("[[ ## analysis ## ]]", "").strip()
+    return dspy.Prediction(analysis=analysis, answer=named.pop())
+
+
+class BackstoryWriter(dspy.Module):
+    """Write the backstory of a profile, once for each person and fold.
+
+    The request is the same for all of a person's questions, so the response cache answers it
+    from the second time on.
+    """
+
+    def __init__(self, *, max_tokens: int = BACKSTORY_TOKENS) -> None:
+        super().__init__()
+        self.backstory = dspy.Predict(WriteBackstory)
+        self.max_tokens = max_tokens
+
+    def forward(self, profile: Profile) -> str:
+        """Return the backstory; a person's own story stands as it is.
+
+        Raises:
+            PredictionError: The reply holds no story.
+        """
+        if profile.story is not None:
+            return plain_text(profile.story)
+        if not profile.facts:
+            return NOTHING_KNOWN
+        try:
+            with dspy.context(trace=None, adapter=dspy.settings.adapter or _adapter()):
+                prediction = self.backstory(
+                    facts=profile.facts_text, config={"max_tokens": self.room()}
+                )
+        except AdapterParseError as error:
+            raise PredictionError("the reply to the request for a backstory holds none") from error
+        if not prediction.backstory.strip():
+            raise PredictionError("the backstory that came back is empty")
+        return str(prediction.backstory)
+
+    def room(self) -> int:
+        """Return the tokens asked for the story: at most half of the model's context."""
+        role = getattr(dspy.settings.lm, "role", None)
+        return min(self.max_tokens, role.context // 2) if role else self.max_tokens
+
+
+_pool_lock = threading.Lock()
+_pools: dict[int, ThreadPoolExecutor] = {}
+
+
+def _leaf_pool(threads: int = LEAF_THREADS) -> ThreadPoolExecutor:
+    """The pool of leaf calls: one a process, never the pool that cases run in.
+
+    A perspective waits for no other task, so the pool cannot deadlock.
+    """
+    with _pool_lock:
+        if threads not in _pools:
+            _pools[threads] = ThreadPoolExecutor(threads, thread_name_prefix="perspective")
+        return _pools[threads]
+
+
+class PerspectivePanel(dspy.Module):
+    """Read one case from several sides, independently and at the same time.
+
+    Args:
+        names: Keys of `PERSPECTIVES`, in canonical order.
+        fields: Which of `facts` and `backstory` the perspectives read.
+        demo_facts: See `Answerer`.
+    """
+
+    def __init__(
+        self, names: tuple[str, ...], *, fields: frozenset[str], demo_facts: int = DEMO_FACTS
+    ) -> None:
+        super().__init__()
+        self.names = names
+        for name in names:
+            signature = reading(PERSPECTIVES[name], fields)
+            setattr(self, name, Answerer(signature, demo_facts=demo_facts))
+
+    def forward(self, case: Case, inputs: Inputs) -> dict[str, dspy.Prediction]:
+        """Return one prediction for each perspective, in canonical order.
+
+        Sequential where the language model runs in this process, since threads would only
+        contend for the interpreter; concurrent otherwise.
+
+        Raises:
+            PredictionError: A perspective gave no valid answer.
+        """
+        if len(self.names) < 2 or getattr(dspy.settings.lm, "in_process", False):
+            return {name: getattr(self, name)(case=case, inputs=inputs) for name in self.names}
+        waiting: dict[str, Future[tuple[dspy.Prediction, list[Any]]]] = {}
+        for name in self.names:
+            run = contextvars.copy_context().run
+            waiting[name] = _leaf_pool().submit(run, self._read, name, case, inputs)
+        outcomes = {name: future.exception() for name, future in waiting.items()}
+        for error in outcomes.values():
+            if error is not None:
+                raise error
+        results = {name: future.result() for name, future in waiting.items()}
+        if dspy.settings.trace is not None:
+            for _, steps in results.values():
+                dspy.settings.trace.extend(steps)
+        return {name: prediction for name, (prediction, _) in results.items()}
+
+    def _read(self, name: str, case: Case, inputs: Inputs) -> tuple[dspy.Prediction, list[Any]]:
+        """Run one perspective with a trace of its own, joined in order by the caller."""
+        steps: list[Any] | None = None if dspy.settings.trace is None else []
+        with dspy.context(trace=steps):
+            prediction = getattr(self, name)(case=case, inputs=inputs)
+        return prediction, steps or []
+
+
+def reading(signature: type[dspy.Signature], fields: frozenset[str]) -> type[dspy.Signature]:
+    """Return the signature without the inputs that `fields` leaves out.
+
+    Args:
+        signature: The whole signature.
+        fields: Which of `facts` and `backstory` are read; habits are counted facts and go with
+            them.
+    """
+    needed = {"facts": "facts", "habits": "facts", "backstory": "backstory"}
+    for name, source in needed.items():
+        if source not in fields and name in signature.input_fields:
+            signature = signature.delete(name)
+    return signature
+
+
+class Coordinator(Answerer):
+    """Decide where perspectives disagree: weigh their analyses and the person."""
+
+    def __init__(self, *, fields: frozenset[str], demo_facts: int = DEMO_FACTS) -> None:
+        super().__init__(reading(DecideAnswer, fields), demo_facts=demo_facts)
+
+
+def views_text(question: Question, views: Mapping[str, dspy.Prediction]) -> str:
+    """Render what each perspective foresaw, in canonical order, for the coordinator."""
+    return "\n\n".join(
+        f"The {name} reader answers {view.answer} ({question.label(view.answer)}): "
+        f"{plain_text(str(view.analysis))}"
+        for name, view in views.items()
+    )
+
+
+def vote(question: Question, answers: Mapping[str, int]) -> int:
+    """Return the plurality; a tie goes to the middle of ordered options, else to the first.
+
+    Args:
+        question: The question, for the order of its options.
+        answers: Perspective to code, in canonical order.
+    """
+    codes = list(answers.values())
+    most = max(codes.count(code) for code in codes)
+    tied = [code for code in dict.fromkeys(codes) if codes.count(code) == most]
+    ranked = sorted((code for code in codes if code in question.order), key=question.order.index)
+    if len(tied) > 1 and len(ranked) == len(codes):
+        return ranked[(len(ranked) - 1) // 2]
+    return tied[0]

@@ -1,0 +1,104 @@
+"""One's own person: a profile made from a few answers, in Python or from a small TOML file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from valuesim_dspy.case import Profile
+from valuesim_dspy.errors import ConfigError, MissingDataError
+from valuesim_dspy.survey.codebook import Codebook, load_codebook
+
+_PERSON_KEYS = ("country", "answers", "facts", "story")
+
+
+def own_profile(
+    answers: Mapping[str, int | str],
+    *,
+    country: str | None = None,
+    statements: Sequence[str] = (),
+    story: str | None = None,
+    codebook: Codebook | None = None,
+) -> Profile:
+    """Make a profile of one's own person.
+
+    Args:
+        answers: Question id to a code or to an option's label.
+        country: ISO 3166 alpha-3 code.
+        statements: Further facts in the second person ("You keep bees.").
+        story: A backstory to use as it is.
+        codebook: What the question ids mean; wave 7 by default.
+
+    Raises:
+        ConfigError: A question is unknown, or an answer is none of its options.
+    """
+    codebook = codebook or load_codebook()
+    if country is not None and country not in set(codebook.countries):
+        raise ConfigError(
+            "is no ISO alpha-3 code of the codebook; leave it out or write, say, JPN",
+            key="country",
+            value=country,
+        )
+    codes = {qid: _code_of(qid, value, codebook) for qid, value in answers.items()}
+    content = json.dumps([sorted(codes.items()), country, list(statements), story])
+    key = hashlib.sha256(content.encode()).hexdigest()[:12]
+    return Profile(key, codes, codebook, country, "own", tuple(statements), story)
+
+
+def _code_of(qid: str, value: int | str, codebook: Codebook) -> int:
+    if qid not in codebook.questions:
+        raise ConfigError(f"the codebook {codebook.id} has no such question", key=f"answers.{qid}")
+    question = codebook[qid]
+    if isinstance(value, str):
+        named = [o.code for o in question.options if o.label.casefold() == value.casefold()]
+        if named:
+            return named[0]
+    elif not question.options or value in question.codes:
+        return int(value)
+    raise ConfigError(
+        f"{value!r} is not an option of this question",
+        key=f"answers.{qid}",
+        allowed=[f"{option.code} ({option.label})" for option in question.options],
+    )
+
+
+def read_person(path: Path, *, without: str = "") -> Profile:
+    """Read one's own person from a TOML file.
+
+    Its keys, all optional: `country` (ISO alpha-3), `answers` (a table of question id to code or
+    label), `facts` (further facts in the second person), `story` (a backstory to use as it is).
+
+    Args:
+        path: The file.
+        without: A question whose answer is left out.
+
+    Raises:
+        MissingDataError: There is no such file.
+        ConfigError: It is no TOML, a key is unknown, or an answer does not fit.
+    """
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError:
+        raise MissingDataError(f"there is no file {path}", "write one: see the README") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"is no TOML: {error}", key=str(path)) from None
+    for key in tables:
+        if key not in _PERSON_KEYS:
+            raise ConfigError("unknown key", key=key, allowed=_PERSON_KEYS)
+    answers = tables.get("answers", {})
+    facts = tables.get("facts", [])
+    if not isinstance(answers, dict) or not _texts(facts):
+        raise ConfigError("`answers` must be a table and `facts` a list of texts", key=str(path))
+    return own_profile(
+        {qid: value for qid, value in answers.items() if qid != without},
+        country=tables.get("country"),
+        statements=facts,
+        story=tables.get("story"),
+    )
+
+
+def _texts(value: object) -> bool:
+    return isinstance(value, Sequence) and all(isinstance(item, str) for item in value)

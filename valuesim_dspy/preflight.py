@@ -1,0 +1,128 @@
+"""Before the first call and after a failed one: consent, a trial call, and errors in one line."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
+import dspy
+from dspy.utils.exceptions import AdapterParseError
+
+from valuesim_dspy.errors import ConfigError, MissingDataError, ValueSimError
+from valuesim_dspy.roles import Endpoint, blank_secrets
+
+if TYPE_CHECKING:
+    from valuesim_dspy.lm import MeteredLM
+
+logger = logging.getLogger(__name__)
+
+TRIAL_SECONDS = 30.0
+
+
+def require_consent(
+    role: Endpoint, n_respondents: int, synthetic: bool, send_to: Collection[str]
+) -> None:
+    """Make sure that answers of real people only go where the user agreed to send them.
+
+    Args:
+        role: The model that would read the answers; an LM or an embedder.
+        n_respondents: How many people's answers it would read.
+        synthetic: Whether these people were made up.
+        send_to: The hosts agreed to.
+
+    Raises:
+        ConfigError: The model is on another machine and its host was not agreed to.
+    """
+    if synthetic or role.local or role.host in send_to:
+        return
+    raise ConfigError(
+        f"answers of {n_respondents} respondents will be sent to {role.host}; "
+        f"pass --send-to {role.host} to agree"
+    )
+
+
+def describe_error(error: BaseException) -> str:
+    """Say in one line what went wrong, without anything that looks like a key.
+
+    Args:
+        error: Any error; those of `dspy.LMError` are told with their HTTP status.
+    """
+    if isinstance(error, ValueSimError):
+        return _one_line(str(error), 600)
+    if isinstance(error, AdapterParseError):
+        # Its text holds the whole response, which may tell of a person.
+        return "AdapterParseError: the response does not have the fields expected"
+    text = _one_line(getattr(error, "message", "") or str(error), 240)
+    status = getattr(error, "status", None)
+    code = f" ({status})" if status else ""
+    return f"{type(error).__name__}{code}: {text}" if text else f"{type(error).__name__}{code}"
+
+
+def scrub(error: BaseException, *known: str | None) -> None:
+    """Blank keys in the texts of an error and of the errors that led to it, in place."""
+    seen: set[int] = set()
+    now: BaseException | None = error
+    while now is not None and id(now) not in seen:
+        seen.add(id(now))
+        now.args = tuple(
+            blank_secrets(item, *known) if isinstance(item, str) else item for item in now.args
+        )
+        if isinstance(getattr(now, "message", None), str):
+            now.message = blank_secrets(now.message, *known)  # type: ignore[attr-defined]
+        now = now.__cause__ or now.__context__
+
+
+def preflight(lm: MeteredLM) -> None:
+    """Make one tiny call, so that a wrong address, key or model is found before the work.
+
+    The call is metered like any other. A host that answers "too many requests" is there.
+
+    Args:
+        lm: The model; one that runs in the process is not called.
+
+    Raises:
+        ConfigError: The host cannot be reached, does not know the model or does not answer as
+            a chat endpoint does.
+        MissingDataError: The key is absent or refused.
+    """
+    if lm.in_process:
+        return
+    trial = lm.copy(num_retries=0, timeout=min(lm.role.timeout, TRIAL_SECONDS))
+    try:
+        trial("Reply with the word ready.", cache=False)
+    except dspy.LMRateLimitError as error:
+        logger.warning("%s: %s", lm.name, describe_error(error))
+    except dspy.LMError as error:
+        raise _explained(lm, error) from error
+
+
+def _explained(lm: MeteredLM, error: dspy.LMError) -> ValueSimError:
+    host, reason = lm.role.host, describe_error(error)
+    variable = lm.role.api_key_env or "the provider's key variable"
+    if isinstance(error, dspy.LMNotConfiguredError):
+        return MissingDataError(
+            f"{lm.name}: there is no key for {host} ({reason})",
+            "put it in an environment variable and give the variable's name as api_key_env",
+        )
+    if isinstance(error, dspy.LMAuthError) or error.status in (401, 403):
+        return MissingDataError(
+            f"{lm.name}: {host} refused the key ({reason})", f"check the value of {variable}"
+        )
+    if isinstance(error, dspy.LMUnsupportedModelError) or error.status == 404:
+        return ConfigError(
+            f"{host} does not know {lm.model} ({reason}); check the model's name and that "
+            "api_base ends where the server expects, often in /v1",
+            key=f"{lm.name}.model",
+        )
+    if isinstance(error, dspy.LMTransportError | dspy.LMTimeoutError):
+        return ConfigError(
+            f"{host} cannot be reached ({reason}); check that it runs and that api_base is right",
+            key=f"{lm.name}.api_base",
+        )
+    return ConfigError(f"{host} does not answer as a model should ({reason})", key=lm.name)
+
+
+def _one_line(text: str, length: int) -> str:
+    line = " ".join(blank_secrets(text).split())
+    return line if len(line) <= length else f"{line[: length - 3]}..."

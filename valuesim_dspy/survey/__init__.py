@@ -1,0 +1,1 @@
+"""The survey layer: codebook, respondents, facts, folds and splits; never imports dspy."""

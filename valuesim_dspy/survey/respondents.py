@@ -1,0 +1,233 @@
+"""The people of a survey: read from its file, seen one at a time, never copied."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+import numpy.typing as npt
+
+from valuesim_dspy.errors import ConfigError, MissingDataError
+from valuesim_dspy.survey.answers import is_wide
+from valuesim_dspy.survey.checking import make_people
+from valuesim_dspy.survey.codebook import Codebook, load_codebook
+from valuesim_dspy.survey.csv_rows import ATTRIBUTES
+from valuesim_dspy.survey.people import AGE, EDUCATION, SEX, People, ReadReport, Respondent
+from valuesim_dspy.survey.reading import NEVER_READ, read_table
+
+__all__ = ["ReadReport", "Respondent", "Respondents", "read_respondents"]
+
+
+Array = npt.NDArray[Any]
+
+
+class Respondents(Sequence[Respondent]):
+    """People of one file, in its order; slices and selections share its table.
+
+    Args:
+        people: Everyone of the file.
+        places: Which of them, int [n]; None for all.
+    """
+
+    def __init__(self, people: People, places: Array | None = None) -> None:
+        self._people = people
+        self._places = np.arange(len(people.ids)) if places is None else places
+
+    @classmethod
+    def from_columns(
+        cls,
+        *,
+        questions: Mapping[str, Array],
+        attributes: Mapping[str, Array] | None = None,
+        codebook: Codebook | None = None,
+    ) -> Respondents:
+        """Make people from columns in memory, by the same rules as from a file.
+
+        Args:
+            questions: Integer codes [n] by question; negative ones are kinds of missing.
+            attributes: Any of D_INTERVIEW, B_COUNTRY_ALPHA, version, doi (text [n]), B_COUNTRY,
+                A_YEAR (integers [n]), W_WEIGHT, S018 (floats of 0 or more [n], NaN for 1.0).
+            codebook: By default the packaged one.
+
+        Returns:
+            The people; `digest` is the sha256 of the columns, `path` is None.
+
+        Raises:
+            SurveyDataError: A column is unknown, or its length, type or values do not fit.
+        """
+        codebook = load_codebook() if codebook is None else codebook
+        asked = [question.id for question in codebook]
+        return cls(make_people(codebook, questions, attributes or {}, asked=asked))
+
+    @property
+    def codebook(self) -> Codebook:
+        """The codebook that the codes were checked against."""
+        return self._people.codebook
+
+    @property
+    def path(self) -> Path | None:
+        """The file that was read; None for people made in memory."""
+        return self._people.path
+
+    @property
+    def digest(self) -> str:
+        """sha256 of the file's bytes, 64 hex digits; the same for every selection of it."""
+        return self._people.digest
+
+    @property
+    def stamp(self) -> str:
+        """What the file says it is: "synthetic", or "" for a survey of people."""
+        return self._people.stamp
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether the file says that nobody in it exists."""
+        return self.stamp == "synthetic"
+
+    @property
+    def report(self) -> ReadReport:
+        """What was found in the whole file."""
+        return self._people.report
+
+    @property
+    def ids(self) -> list[str]:
+        """Interview numbers, [n]."""
+        ids: list[str] = self._people.ids[self._places].tolist()
+        return ids
+
+    @property
+    def rows(self) -> Array:
+        """Row numbers in the file, counted from 1, int [n]."""
+        return self._people.rows[self._places]
+
+    @property
+    def alphas(self) -> list[str]:
+        """Alpha-3 codes, "" for an unknown country, [n]."""
+        return [self._people.countries[at] for at in self._people.country[self._places]]
+
+    @property
+    def weights(self) -> Array:
+        """Weights within the country (W_WEIGHT), float64 [n], 0 or more."""
+        return self._people.weights[self._places]
+
+    @property
+    def s018(self) -> Array:
+        """Weights that give each country 1,000 people, float64 [n], 0 or more; 1.0 if absent."""
+        return self._people.s018[self._places]
+
+    @cached_property
+    def countries(self) -> Counter[str]:
+        """Number of people by alpha-3 code; "" for an unknown country."""
+        counts = np.bincount(self._people.country[self._places])
+        return Counter(
+            {self._people.countries[at]: int(count) for at, count in enumerate(counts) if count}
+        )
+
+    @cached_property
+    def _by_id(self) -> dict[str, int]:
+        ids = self._people.ids[self._places].tolist()
+        return {id: at for at, id in reversed(list(enumerate(ids)))}
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    @overload
+    def __getitem__(self, at: int) -> Respondent: ...
+    @overload
+    def __getitem__(self, at: slice) -> Respondents: ...
+    def __getitem__(self, at: int | slice) -> Respondent | Respondents:
+        if isinstance(at, slice):
+            return Respondents(self._people, self._places[at])
+        return Respondent(self._people, int(self._places[at]))
+
+    def __repr__(self) -> str:
+        kind = "synthetic, " if self.synthetic else ""
+        return f"Respondents({len(self)} people, {kind}{self.digest[:12]})"
+
+    def __reduce__(self) -> tuple[type[Respondents], tuple[People]]:
+        return Respondents, (self._people.take(self._places),)
+
+    def __deepcopy__(self, memo: object) -> Respondents:
+        return self
+
+    def take(self, indices: Sequence[int] | Array) -> Respondents:
+        """The people at these places of this sequence, in this order.
+
+        Raises:
+            ConfigError: The places are not whole numbers; a mask needs `np.flatnonzero`.
+        """
+        places = np.asarray(indices)
+        if places.size and not np.issubdtype(places.dtype, np.integer):
+            raise ConfigError("places must be whole numbers", key="indices", value=places.dtype)
+        return Respondents(self._people, self._places[places.astype(np.intp)])
+
+    def by_id(self, id: str) -> Respondent:
+        """The person of an interview number; the first one where it is there twice.
+
+        Raises:
+            MissingDataError: Nobody here has it.
+        """
+        if id not in self._by_id:
+            how = "give a D_INTERVIEW of this file, and of this selection of it"
+            raise MissingDataError(
+                f"nobody among {len(self)} respondents has the id asked for", how
+            )
+        return self[self._by_id[id]]
+
+    def column(self, question: str) -> Array:
+        """The codes of everyone here, int32 [n]; negative ones are kinds of missing.
+
+        Raises:
+            UnknownQuestionError: The codebook has no such question.
+        """
+        return self._people.table.column(self._places, self.codebook[question].id)
+
+    def describe(self) -> str:
+        """One line on who is here."""
+        kind = "synthetic people" if self.synthetic else "people"
+        known = len([alpha for alpha in self.countries if alpha])
+        return f"{len(self)} {kind} of {known} countries; {self.report.describe()}"
+
+
+def read_respondents(
+    path: str | Path,
+    *,
+    codebook: Codebook | None = None,
+    columns: Collection[str] | None = None,
+) -> Respondents:
+    """Read the people of a survey file.
+
+    Args:
+        path: The official CSV file, or a zip file that holds it; any order and any subset of
+            its columns, commas or semicolons.
+        codebook: By default the packaged one.
+        columns: The questions to read (sex, age and education come along); None for all.
+
+    Raises:
+        ConfigError: `columns` names something that the codebook does not have.
+        MissingDataError: There is no such file.
+        SurveyDataError: The file is malformed; names the line, the column and the value.
+    """
+    codebook = load_codebook() if codebook is None else codebook
+    wanted = set(codebook.questions) if columns is None else {*columns, SEX, AGE, EDUCATION}
+    unknown = sorted(wanted - set(codebook.questions) - {SEX, AGE, EDUCATION})
+    if unknown:
+        message = f"not a question of codebook {codebook.id}"
+        raise ConfigError(message, key="columns", value=unknown[0])
+    path = Path(path)
+    asked = [question for question in codebook if question.id in wanted - NEVER_READ]
+    raw = read_table(path, {q.id: "int32" if is_wide(q) else "int16" for q in asked})
+    people = make_people(
+        codebook,
+        {name: column for name, column in raw.columns.items() if name not in ATTRIBUTES},
+        {name: column for name, column in raw.columns.items() if name in ATTRIBUTES},
+        asked=[question.id for question in asked],
+        columns_unknown=raw.columns_unknown,
+        path=path,
+        digest=raw.digest,
+    )
+    return Respondents(people)

@@ -1,0 +1,241 @@
+"""Splits: the role of every respondent; and, from here too, folds: the role of every question."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+from valuesim_dspy.errors import ConfigError, MissingDataError
+from valuesim_dspy.survey.fold_strategies import (
+    FOLD_STRATEGIES,
+    ROLES,
+    TARGET_ROLES,
+    published_folds,
+)
+from valuesim_dspy.survey.folds import PROTOCOL_KINDS, Fold, make_fold, paper_folds
+from valuesim_dspy.survey.respondents import Respondents
+
+__all__ = [
+    "FOLD_STRATEGIES",
+    "PROTOCOL_KINDS",
+    "ROLES",
+    "SPLIT_KINDS",
+    "TARGET_ROLES",
+    "Fold",
+    "Split",
+    "make_fold",
+    "make_split",
+    "paper_folds",
+    "paper_sample",
+    "published_folds",
+]
+
+SPLIT_KINDS = ("random", "paper")
+STRATIFY = ("country", None)
+# drawn in this order, so that another number of train people changes no test person
+_DRAWN = ("test", "dev", "val", "train")
+_PAPER_SIZE = 100
+
+
+@dataclass(frozen=True)
+class Split:
+    """One role for every respondent that takes part.
+
+    Args:
+        seed: What it was drawn with.
+        kind: One of `SPLIT_KINDS`.
+        roles: For each of `TARGET_ROLES` its people: places in the respondents, in the order
+            drawn, so that the first k of them are a balanced sample too.
+        stratify: "country", or None.
+        total: How many people there were.
+        duplicates: Rows left out because an earlier row has their interview number.
+
+    Raises:
+        ConfigError: A role is absent or unknown, or somebody is in two.
+    """
+
+    seed: int
+    kind: str
+    roles: tuple[tuple[str, tuple[int, ...]], ...]
+    stratify: str | None = "country"
+    total: int = 0
+    duplicates: int = 0
+
+    def __post_init__(self) -> None:
+        if tuple(role for role, _ in self.roles) != TARGET_ROLES:
+            raise ConfigError(
+                "a split has these roles, in order", key="roles", allowed=TARGET_ROLES
+            )
+        seen: dict[int, str] = {}
+        for role, people in self.roles:
+            for place in people:
+                if place < 0 or place in seen:
+                    where = f"in {seen[place]} and in {role}" if place in seen else "below 0"
+                    raise ConfigError(f"respondent {place} is {where}", key="roles", value=place)
+                seen[place] = role
+
+    def people(self, set: str) -> tuple[int, ...]:
+        """The places of a set's people.
+
+        Raises:
+            ConfigError: There is no such set.
+        """
+        if set not in TARGET_ROLES:
+            raise ConfigError(f"no such set: {set!r}", key="set", value=set, allowed=TARGET_ROLES)
+        return dict(self.roles)[set]
+
+    @property
+    def train(self) -> tuple[int, ...]:
+        """The people a teleprompter learns from."""
+        return self.people("train")
+
+    @property
+    def val(self) -> tuple[int, ...]:
+        """The people a teleprompter chooses by."""
+        return self.people("val")
+
+    @property
+    def dev(self) -> tuple[int, ...]:
+        """The people variants are selected by."""
+        return self.people("dev")
+
+    @property
+    def test(self) -> tuple[int, ...]:
+        """The people that are reported on."""
+        return self.people("test")
+
+    @cached_property
+    def digest(self) -> str:
+        """16 hex digits of the sha256 of the seed, the kind and the roles."""
+        content = json.dumps([self.seed, self.kind, self.roles])
+        return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+    def describe(self) -> str:
+        """One line: sizes, how they were drawn, who was left out."""
+        sizes = ", ".join(f"{len(people)} {role}" for role, people in self.roles)
+        how = f"by {self.stratify}" if self.stratify else "without strata"
+        text = f"{self.kind} split, seed {self.seed}: {sizes} of {self.total} people, {how}"
+        if self.kind == "paper":
+            text += "; the test people are the published sample"
+        if self.duplicates:
+            text += f"; {self.duplicates} rows that repeat an interview number left out"
+        return text
+
+
+def make_split(
+    respondents: Respondents,
+    *,
+    seed: int = 42,
+    train: int | float = 0.5,
+    val: int | float = 0.1,
+    dev: int | float = 0.2,
+    test: int | float | None = None,
+    stratify: str | None = "country",
+    kind: str = "random",
+) -> Split:
+    """Give people their roles; nobody is in two, not under two rows either.
+
+    Args:
+        respondents: The people; each interview number takes part once.
+        seed: The same seed and people give the same split, anywhere. The test people do not
+            depend on the other sizes, the dev people not on those of val and train.
+        train: A whole number of people, or a share of them in (0, 1); 0 for none.
+        val: The same.
+        dev: The same.
+        test: The same; by default 0.2, and 100 where `kind` is "paper".
+        stratify: "country" to draw from each country in proportion, or None.
+        kind: "random", or "paper" for the published sample as test people.
+
+    Raises:
+        ConfigError: An argument is not allowed, or there are too few people.
+        MissingDataError: The published sample is not among these people.
+    """
+    for key, value, allowed in (("kind", kind, SPLIT_KINDS), ("stratify", stratify, STRATIFY)):
+        if value not in allowed:
+            raise ConfigError(f"not possible: {value!r}", key=key, value=value, allowed=allowed)
+    if test is None:
+        test = 0.2 if kind == "random" else _PAPER_SIZE
+    ids, countries = respondents.ids, respondents.alphas
+    first = {id: place for place, id in reversed(list(enumerate(ids)))}
+    people = sorted(first.values())
+    sizes = {
+        role: _number_of(role, wish, len(people))
+        for role, wish in (("test", test), ("dev", dev), ("val", val), ("train", train))
+    }
+    if sum(sizes.values()) > len(people):
+        wishes = ", ".join(f"{role} {size}" for role, size in sizes.items())
+        message = f"{wishes} are more than the {len(people)} people there are: ask for fewer"
+        raise ConfigError(message, key="train")
+    drawn: list[int] = []
+    if kind == "paper":
+        drawn = _published_people(respondents, sizes["test"])
+        taken = {ids[place] for place in drawn}
+        people = [place for place in people if ids[place] not in taken]
+    strata = [countries[place] if stratify else "" for place in people]
+    drawn += _spread(people, strata, random.Random(f"{seed} people"))
+    roles: dict[str, tuple[int, ...]] = {}
+    for role in _DRAWN:
+        roles[role], drawn = tuple(drawn[: sizes[role]]), drawn[sizes[role] :]
+    return Split(
+        seed=seed,
+        kind=kind,
+        roles=tuple((role, roles[role]) for role in TARGET_ROLES),
+        stratify=stratify,
+        total=len(respondents),
+        duplicates=len(respondents) - len(first),
+    )
+
+
+def paper_sample(n_rows: int = 97220, size: int = _PAPER_SIZE, seed: int = 42) -> tuple[int, ...]:
+    """The people of the published experiment, as row numbers from 1, in the order drawn.
+
+    Source: arXiv 2505.23827, ``random.seed(42); random.sample(rows, 100)`` over all rows of the
+    file. It printed them in the order in which they were done, ten at a time.
+
+    Raises:
+        ConfigError: There are fewer rows than people asked for.
+    """
+    if not 0 <= size <= n_rows:
+        raise ConfigError(f"no {size} people among {n_rows} rows", key="size", value=size)
+    return tuple(row + 1 for row in random.Random(seed).sample(range(n_rows), size))
+
+
+def _number_of(role: str, wish: int | float, total: int) -> int:
+    """A wish for a number or a share of people, as a number."""
+    share = isinstance(wish, float)
+    if isinstance(wish, bool) or wish < 0 or (share and not 0 <= wish <= 1):
+        message = f"{wish!r} is neither a whole number of 0 or more nor a share of at most 1.0"
+        raise ConfigError(message, key=role, value=wish)
+    number = int(wish * total) if share else int(wish)
+    if wish and not number:
+        message = f"a share of {wish} of {total} people is nobody: give a number"
+        raise ConfigError(message, key=role, value=wish)
+    return number
+
+
+def _published_people(respondents: Respondents, size: int) -> list[int]:
+    """The places of the published sample, in the order drawn."""
+    place_of = {row: place for place, row in reversed(list(enumerate(respondents.rows.tolist())))}
+    rows = paper_sample(respondents.report.rows, size)
+    absent = [row for row in rows if row not in place_of]
+    if absent:
+        message = f"{len(absent)} of the {size} published people are not in this selection"
+        raise MissingDataError(message, "take all respondents of the file")
+    return [place_of[row] for row in rows]
+
+
+def _spread(people: Iterable[int], strata: Iterable[str], rng: random.Random) -> list[int]:
+    """Shuffle people so that every stretch holds each stratum in proportion."""
+    members: dict[str, list[tuple[float, int]]] = {}
+    for place, stratum in zip(people, strata, strict=True):
+        members.setdefault(stratum, []).append((rng.random(), place))
+    order: list[tuple[float, int]] = []
+    for stratum in sorted(members):
+        offset, size = rng.random(), len(members[stratum])
+        shuffled = [place for _, place in sorted(members[stratum])]
+        order += [((rank + offset) / size, place) for rank, place in enumerate(shuffled)]
+    return [place for _, place in sorted(order)]
