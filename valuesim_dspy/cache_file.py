@@ -8,6 +8,7 @@ import sqlite3
 import stat
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -158,7 +159,7 @@ def _move_aside(path: Path | None, reason: str) -> None:
     while os.path.lexists(f"{path}.aside-{number}"):
         number += 1
     for end in ("", "-wal", "-shm"):
-        if os.path.lexists(f"{path}{end}"):
+        with suppress(FileNotFoundError):
             Path(f"{path}{end}").rename(f"{path}.aside-{number}{end}")
     logger.warning(
         "%s is not used as the response cache (%s): moved to %s.aside-%d, starting anew",

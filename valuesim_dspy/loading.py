@@ -170,7 +170,7 @@ def _fetch(uri: str) -> Path:
     import mlflow
     from mlflow.exceptions import MlflowException
 
-    from valuesim_dspy.config import tracking_uri
+    from valuesim_dspy.store import tracking_uri
 
     mlflow.set_tracking_uri(tracking_uri())
     try:

@@ -31,6 +31,28 @@ def store_location(store: str | Path | None = None) -> Path | str:
     return next((path for path in nearest if path.is_dir()), user_data() / APP)
 
 
+def tracking_uri(store: str | Path | None = None) -> str:
+    """Return MLflow's address of the store: a database in the folder, or the URI as given.
+
+    Args:
+        store: As for `store_location`.
+    """
+    location = store_location(store)
+    if isinstance(location, str):
+        return location
+    return f"sqlite:///{(location / 'mlflow.db').as_posix()}"
+
+
+def artifact_root(store: str | Path | None = None) -> Path | None:
+    """Return the folder of the runs' files, beside the database; None where a server keeps them.
+
+    Args:
+        store: As for `store_location`.
+    """
+    scheme, _, database = tracking_uri(store).partition(":///")
+    return Path(database).resolve().parent / "artifacts" if scheme == "sqlite" else None
+
+
 def cache_location() -> Path:
     """Return the file of the response cache in the user's cache folder.
 

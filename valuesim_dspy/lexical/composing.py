@@ -204,7 +204,7 @@ def _nearest(prompt: Prompt) -> list[str]:
     found = [
         (-share, order, index, passage.sentences[index].text)
         for order, passage in enumerate(passages)
-        for index, share in overlaps(query, passage).items()
+        for index, share in overlaps(query, passage, sum(query.values())).items()
     ]
     first = [s.text for passage in passages for s in passage.sentences[:QUOTES]]
     return [text for *_, text in sorted(found)] or first

@@ -9,7 +9,7 @@ from functools import lru_cache
 from itertools import pairwise
 
 from valuesim_dspy.lexical.parsing import Option
-from valuesim_dspy.lexical.text import ScalePoint, Sentence, bag, degree, read_passage, words
+from valuesim_dspy.lexical.text import ScalePoint, Sentence, bag, find_degree, read_passage, words
 
 SCALES_KEPT = 1024
 PLACES_KEPT = 512
@@ -34,13 +34,14 @@ class Scale:
     Args:
         padded: Labels as lower-case words between spaces; empty for bare numbers.
         bags: Stems of all words of each label; empty for bare numbers.
-        points: Positions of the options in [-1, 1]; empty where the labels do not say them.
+        points: Positions of the options in [-1, 1], None for one off the scale; empty where the
+            labels show no order.
         numeric: Whether most labels are bare numbers.
     """
 
     padded: tuple[str, ...]
     bags: tuple[frozenset[str], ...]
-    points: tuple[float, ...]
+    points: tuple[float | None, ...]
     numeric: bool
 
     @property
@@ -89,21 +90,27 @@ def read_scale(options: tuple[Option, ...]) -> Scale:
             frozenset() if mute else bag(option.label)
             for mute, option in zip(bare, options, strict=True)
         ),
-        _points([degree(text) for text in padded]),
+        _points([find_degree(text)[0] for text in padded]),
         numeric=sum(bare) > len(options) / 2 or (sum(bare) > 0 and sum(bare) == len(options) - 2),
     )
 
 
-def _points(degrees: list[float | None]) -> tuple[float, ...]:
-    """Fill in positions between the known ones; empty unless they run in one direction."""
+def _points(degrees: list[float | None]) -> tuple[float | None, ...]:
+    """Fill in positions between the known ones; empty unless they run in one direction.
+
+    Options before the first and after the last known one are off the scale: None. At most one
+    option may be ("not allowed to vote"), else the labels show no order.
+    """
     known = {index: value for index, value in enumerate(degrees) if value is not None}
-    last = len(degrees) - 1
-    if 0 not in known or last not in known or known[0] == known[last]:
+    if len(known) < 2 or max(known) - min(known) < len(degrees) - 2:
         return ()
-    filled = tuple(_between(known, index) for index in range(last + 1))
+    filled = [_between(known, index) for index in range(min(known), max(known) + 1)]
     steps = [after - before for before, after in pairwise(filled)]
     one_way = all(step <= 0 for step in steps) or all(step >= 0 for step in steps)
-    return filled if one_way else ()
+    if not one_way or filled[0] == filled[-1]:
+        return ()
+    after = len(degrees) - 1 - max(known)
+    return (*[None] * min(known), *filled, *[None] * after)
 
 
 def _between(known: Mapping[int, float], index: int) -> float:
@@ -119,17 +126,29 @@ def place(sentence: Sentence, options: tuple[Option, ...]) -> Place | None:
     scale = read_scale(options)
     if sentence.scale is not None:
         return _place_number(sentence.scale, options, scale)
-    found = [i for i, label in enumerate(scale.padded) if label and label in sentence.padded]
+    phrase = sentence.phrase
+    found = [
+        i
+        for i, label in enumerate(scale.padded)
+        if label and label in sentence.padded and (label not in phrase or label == phrase)
+    ]
     if found:
         return Place(max(found, key=lambda i: (len(scale.padded[i]), -i)), LABEL)
     held = [i for i, item in enumerate(scale.bags) if len(item) > 1 and item <= sentence.bag]
     if held:
         return Place(max(held, key=lambda i: (len(scale.bags[i]), -i)), LABEL)
-    stand = sentence.degree
-    if stand is None or not scale.points:
+    if sentence.degree is None or not scale.points:
         return None
-    gaps = [abs(point - stand) for point in scale.points]
-    return Place(gaps.index(min(gaps)), DEGREE)
+    return Place(_rank(sentence.degree, scale.points), DEGREE)
+
+
+def _rank(position: float, points: tuple[float | None, ...]) -> float:
+    """Return the rank at which options with these points would stand at a position."""
+    known = [(rank, point) for rank, point in enumerate(points) if point is not None]
+    for (low, one), (high, other) in pairwise(known):
+        if min(one, other) <= position <= max(one, other) and one != other:
+            return low + (high - low) * (position - one) / (other - one)
+    return min(known, key=lambda item: abs(item[1] - position))[0]
 
 
 def _place_number(point: ScalePoint, options: tuple[Option, ...], scale: Scale) -> Place | None:

@@ -49,6 +49,7 @@ class Weights:
         content: Words that one option's label shares with a statement, where there is no order.
         prior: What every option has before anything is read.
         moderate: How much of the prior the options at the ends lose, in [0, 1].
+        lean: How much more of it options have whose labels say more, in [0, 1].
         spread: Width of the kernel, in ranks of a scale of ten.
     """
 
@@ -67,6 +68,7 @@ class Weights:
     content: float = 0.3
     prior: float = 0.05
     moderate: float = 0.2
+    lean: float = 0.0
     spread: float = 1.2
 
     def of(self, how: str) -> float:
@@ -114,8 +116,7 @@ def choose(prompt: Prompt, *, weights: Weights = WEIGHTS, rng: Random | None = N
             temperature; None takes the best supported one, and the lower index of equals.
     """
     scale = read_scale(prompt.options)
-    query = _query(prompt, weights)
-    votes = [vote for vote in _statement_votes(prompt, query, weights) if vote.weight > 0]
+    votes = [vote for vote in _statement_votes(prompt, weights) if vote.weight > 0]
     support = _prior(scale, weights)
     _add(support, [*votes, *_demo_votes(prompt, weights)], weights)
     if not scale.ordered:
@@ -126,34 +127,43 @@ def choose(prompt: Prompt, *, weights: Weights = WEIGHTS, rng: Random | None = N
     return Choice(_pick(shares, prompt.temperature, rng), prompt.options, shares, tuple(heard))
 
 
-def overlaps(query: Mapping[str, float], passage: Passage) -> dict[int, float]:
-    """Return index of sentence to its share of the query's weight, in [0, 1], where it has any.
+def overlaps(query: Mapping[str, float], passage: Passage, total: float) -> dict[int, float]:
+    """Return index of sentence to the share of a query's weight that it holds, in [0, 1].
 
     Sentences of more than eight content words count less, since they meet more words by chance.
+
+    Args:
+        query: Stem to weight; stems that no sentence holds may be missing.
+        passage: The sentences.
+        total: The weight of the whole query, missing stems included.
     """
     scores: dict[int, float] = {}
-    total = sum(query.values()) or 1.0
     for item, value in query.items():
         for index in passage.postings.get(item, ()):
             scores[index] = scores.get(index, 0.0) + value / total
-    for index in scores:
-        scores[index] *= min(1.0, (8 / len(passage.sentences[index].stems)) ** 0.5)
+    for index, score in scores.items():
+        scores[index] = min(1.0, score) * min(1.0, (8 / len(passage.sentences[index].stems)) ** 0.5)
     return scores
 
 
-def _query(prompt: Prompt, weights: Weights) -> dict[str, float]:
-    """Return the stems of question and options with their weights, rare ones heavy."""
+def _query(prompt: Prompt, weights: Weights) -> tuple[dict[str, float], float]:
+    """Return the stems of question and options with their weights, rare ones heavy, and the total.
+
+    Words that stand in the options tell the scale rather than the matter, and count less. Stems
+    that no statement holds are as rare as can be.
+    """
     passages = [read_passage(text) for _, text in prompt.statements]
-    asked = stems(prompt.question)
-    offered = stems(" ".join(option.label for option in prompt.options)) - asked
-    query = idf(asked, passages)
-    query.update({k: v * weights.option_words for k, v in idf(offered, passages).items()})
-    return query
+    offered = stems(" ".join(option.label for option in prompt.options))
+    asked = stems(prompt.question) - offered
+    rare = idf(asked | offered, passages)
+    query = {k: v * (1.0 if k in asked else weights.option_words) for k, v in rare.items()}
+    total = sum(rare.get(item, 1.0) for item in asked)
+    total += weights.option_words * sum(rare.get(item, 0.0) for item in offered)
+    return query, total or 1.0
 
 
-def _statement_votes(
-    prompt: Prompt, query: Mapping[str, float], weights: Weights
-) -> Iterator[Vote]:
+def _statement_votes(prompt: Prompt, weights: Weights) -> Iterator[Vote]:
+    query, total = _query(prompt, weights)
     lens = read_lens(prompt.task.instructions)
     fields = {item.name: item for item in prompt.task.inputs}
     habit = weights.habit * (1 + lens.style)
@@ -161,7 +171,10 @@ def _statement_votes(
         passage, placed = read_passage(text), place_passage(text, prompt.options)
         stress = field_stress(fields.get(name, Field(name)), prompt.task.instructions)
         raised = 1 + weights.field * stress if stress >= 0 else 1 / (1 + weights.field * -stress)
-        shared, looked = overlaps(query, passage), seen_through(text, prompt.task.instructions)
+        shared, looked = (
+            overlaps(query, passage, total),
+            seen_through(text, prompt.task.instructions),
+        )
         for index, place in enumerate(placed.places):
             if place is None:
                 continue
@@ -210,9 +223,15 @@ def _likeness(one: frozenset[str], other: frozenset[str]) -> float:
 
 
 def _prior(scale: Scale, weights: Weights) -> list[float]:
-    size = scale.last or 1
-    ends = [abs(2 * rank / size - 1) if scale.ordered else 0.0 for rank in range(scale.last + 1)]
-    return [weights.prior * (1 - weights.moderate * end**2) for end in ends]
+    if not scale.ordered:
+        return [weights.prior] * (scale.last + 1)
+    points = scale.points or (0.0,) * (scale.last + 1)
+    half = scale.last / 2 or 1.0
+    shape = [1 - weights.moderate * (rank / half - 1) ** 2 for rank in range(scale.last + 1)]
+    return [
+        weights.prior * (one * (1 + weights.lean * point) if point is not None else 0.1)
+        for one, point in zip(shape, points, strict=True)
+    ]
 
 
 def _add(support: list[float], votes: Iterable[Vote], weights: Weights) -> None:
@@ -234,7 +253,7 @@ def _add_content(support: list[float], prompt: Prompt, weights: Weights) -> None
         others = frozenset().union(*contents[:rank], *contents[rank + 1 :])
         query = idf(content - others, passages)
         for passage in passages:
-            for index, share in overlaps(query, passage).items():
+            for index, share in overlaps(query, passage, max(1.0, sum(query.values()))).items():
                 if (passage.sentences[index].degree or 0.0) >= 0:
                     support[rank] += weights.content * share**2
 

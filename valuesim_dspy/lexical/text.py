@@ -74,7 +74,8 @@ _REMARK = re.compile(r"\([^()]*\)")
 _GUILLEMETS = str.maketrans("", "", "«»")
 _POLE = r"(?:\s*\(([^()]*)\))?"
 _SCALE = re.compile(
-    rf"\bon a scale (?:from|of) (-?\d+){_POLE} (?:to|through) (-?\d+){_POLE}", re.IGNORECASE
+    rf"\bon a scale\b[^().\d]{{0,40}}?\b(?:from|of) (-?\d+){_POLE} (?:to|through) (-?\d+){_POLE}",
+    re.IGNORECASE,
 )
 _OUT_OF = re.compile(r"\b(\d+) (?:out of|points out of) (\d+)\b")
 _NUMBER = re.compile(r"(?<![\w.])-?\d+(?![\w%]|\.\d)")
@@ -136,7 +137,8 @@ class Sentence:
         padded: Its words in lower case between single spaces, without the scale it names.
         stems: Stems of its content words.
         bag: Stems of all its words.
-        degree: The strongest phrase of degree in it, in [-1, 1]; None where there is none.
+        degree: The position of its phrase of degree, in [-1, 1]; None where there is none.
+        phrase: That phrase, between spaces; empty where there is none.
         scale: The point on a numeric scale it names, if any.
     """
 
@@ -145,6 +147,7 @@ class Sentence:
     stems: frozenset[str]
     bag: frozenset[str]
     degree: float | None
+    phrase: str
     scale: ScalePoint | None
 
 
@@ -201,23 +204,23 @@ def split_sentences(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in found if _WORD.search(part))
 
 
-def degree(padded: str) -> float | None:
-    """Return the position of the longest phrase of degree in padded lower-case words.
+def find_degree(padded: str) -> tuple[float | None, str]:
+    """Return the position and the words of the longest phrase of degree in lower-case words.
 
     Of equally long phrases the first counts. An intensifier before a negative word is negative
     ("very bad" is as far from the middle as "very good", on the other side).
     """
     tokens = padded.split()
-    best, best_length = None, 0
+    best, phrase, longest = None, "", 0
     for start in range(len(tokens)):
-        for length in range(min(_LONGEST_DEGREE, len(tokens) - start), best_length, -1):
-            position = DEGREES.get(" ".join(tokens[start : start + length]))
-            if position is not None:
+        for length in range(min(_LONGEST_DEGREE, len(tokens) - start), longest, -1):
+            found = " ".join(tokens[start : start + length])
+            if found in DEGREES:
                 follower = tokens[start + length] if start + length < len(tokens) else ""
-                best = -position if follower in _NEGATIVES else position
-                best_length = length
+                best = -DEGREES[found] if follower in _NEGATIVES else DEGREES[found]
+                phrase, longest = f" {found} ", length
                 break
-    return best
+    return best, phrase
 
 
 def scale_point(text: str) -> tuple[ScalePoint | None, str]:
@@ -246,12 +249,14 @@ def read_sentence(text: str) -> Sentence:
     point, rest = scale_point(text)
     plain = words(rest)
     padded = f" {' '.join(plain)} "
+    position, phrase = (None, "") if point else find_degree(padded)
     return Sentence(
         text=text,
         padded=padded,
         stems=frozenset(stem(word) for word in plain if word not in STOP_WORDS),
         bag=frozenset(stem(word) for word in plain),
-        degree=None if point else degree(padded),
+        degree=position,
+        phrase=phrase,
         scale=point,
     )
 

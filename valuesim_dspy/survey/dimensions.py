@@ -32,6 +32,7 @@ def normal_quantile(shares: Floats) -> Floats:
     return np.interp(shares, _NORMAL, _GRID)
 
 
+@lru_cache(maxsize=8)
 def read_population(name: str) -> dict[str, Any]:
     """Read one packaged YAML file of the population.
 
@@ -39,7 +40,7 @@ def read_population(name: str) -> dict[str, Any]:
         name: The file's name without its ending.
 
     Returns:
-        The mapping in it.
+        The mapping in it; parsed once, not to be changed.
     """
     import yaml
 

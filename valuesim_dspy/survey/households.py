@@ -217,8 +217,8 @@ def _denominations(shares: Mapping[int, float], faith: Floats, rng: np.random.Ge
     codes: Sequence[int] = [code for code in shares if code != 0]
     weights = np.array([shares[code] for code in codes], dtype=np.float64)
     none = shares.get(0, 0.0) / (shares.get(0, 0.0) + weights.sum())
-    # The factor keeps the country's share: a logit with a standard normal of slope 1.5.
+    # Faith and chance together have a standard deviation of 1.35: the country's share is kept.
     odds = normal_quantile(np.array([none]))[0] * 1.35 if none else -np.inf
-    outside = rng.normal(size=len(faith)) * 0.9 - faith < odds
+    outside = rng.normal(size=len(faith)) * 0.9 + faith < odds
     drawn: Any = rng.choice(codes, size=len(faith), p=weights / weights.sum())
     return np.where(outside, 0, drawn)

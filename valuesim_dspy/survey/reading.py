@@ -75,10 +75,10 @@ READERS: Mapping[str, Callable[[Path, Mapping[str, str]], RawSurvey]] = {
 
 
 def _only_csv(archive: zipfile.ZipFile, path: Path) -> zipfile.ZipInfo:
-    members = [item for item in archive.infolist() if not item.is_dir()]
+    members = [item for item in archive.infolist() if not item.filename.endswith("/")]
     for item in members:
         parts = item.filename.replace("\\", "/").split("/")
-        if ".." in parts or parts[0] == "" or ":" in parts[0]:
+        if ".." in parts or not parts[0] or ":" in parts[0]:
             message = "the zip file names a file outside itself: do not use it"
             raise SurveyDataError(message, path=path, value=item.filename)
     csvs = [

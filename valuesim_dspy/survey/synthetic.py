@@ -10,6 +10,8 @@ it. Its `version` and `doi` columns say so in every row.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from valuesim_dspy.errors import ConfigError, MissingDataError
-from valuesim_dspy.survey.choices import fit_choice, fit_picks, picks_per_person, top
+from valuesim_dspy.survey.choices import ChoiceModel, fit_choice, fit_picks, picks_per_person, top
 from valuesim_dspy.survey.codebook import Codebook, load_codebook
 from valuesim_dspy.survey.dimensions import (
+    Floats,
     Ints,
     Latents,
     Population,
@@ -29,7 +32,8 @@ from valuesim_dspy.survey.dimensions import (
     read_population,
     spread_evenly,
 )
-from valuesim_dspy.survey.households import NOT_APPLICABLE, Households
+from valuesim_dspy.survey.gaps import add_exceptions, leave_gaps
+from valuesim_dspy.survey.households import Households
 from valuesim_dspy.survey.responses import GradedModel, graded_items, published_shares
 
 if TYPE_CHECKING:
@@ -41,8 +45,7 @@ SYNTHETIC_DOI = "synthetic, not survey data"
 DEFAULT_SIZE = 5000
 
 Column = NDArray[Any]
-_DONT_KNOW, _NO_ANSWER, _NOT_ASKED, _MISSING = -1, -2, -4, -5
-_UNSURE = 0.01
+_QUESTIONS = "wvs7_questions"
 _ATTRIBUTES = (
     "version",
     "doi",
@@ -53,9 +56,6 @@ _ATTRIBUTES = (
     "W_WEIGHT",
     "S018",
 )
-_ONLINE = ("Q217", "Q218", "Q219", "Q220")
-_ALWAYS = frozenset({"Q260", "Q261", "Q262"})
-_REFUSED = {"Q288": 0.05, "Q223": 0.12, "Q277": 0.04, "Q278": 0.05, "Q283": 0.05, "Q286": 0.02}
 
 # Columns that the official file derives: where the groups part, and the groups' codes.
 _RECODES: dict[str, dict[str, tuple[tuple[int, ...], tuple[int, ...]]]] = {
@@ -131,104 +131,60 @@ def _columns(n: int, seed: int) -> dict[str, Column]:
         raise ConfigError("give at least 1 respondent", key="respondents", value=n)
     if seed < 0:
         raise ConfigError("give a seed of 0 or more", key="seed", value=seed)
-    population, spec = load_population(), read_population("wvs7_questions")
+    population, spec = load_population(), read_population(_QUESTIONS)
     country = spread_evenly(n, len(population.countries))
     draws = [np.random.default_rng([seed, stream]) for stream in range(6)]
     people = draw_people(population, country, draws[0])
-    answers = _value_answers(population, people, spec, draws[1:4])
+    answers = _value_answers(people, draws[1:4])
     homes = Households(population, people, draws[4])
-    demographics = homes.answers()
-    answers |= demographics
-    _exceptions(answers, population, draws[5])
-    _leave_gaps(answers, people, population, spec, draws[5])
+    answers |= homes.answers()
+    add_exceptions(answers, population, draws[5])
+    leave_gaps(answers, people, population, spec, draws[5])
     return {**_technical(population, people, homes, draws[5]), **_in_file_order(answers)}
 
 
-def _value_answers(
-    population: Population,
-    people: Latents,
-    spec: Mapping[str, Any],
-    draws: list[np.random.Generator],
-) -> dict[str, Ints]:
-    """Return answers to the questions outside the demographics, before any are taken away."""
-    shares = published_shares()
+@dataclass(frozen=True)
+class _Models:
+    """What answers the questions outside the demographics; the same for every seed."""
+
+    graded: GradedModel
+    choices: Mapping[str, tuple[ChoiceModel, str | None]]
+    picks: ChoiceModel
+    picked: tuple[str, ...]
+    counts: Floats
+    most: int
+
+
+@lru_cache(maxsize=1)
+def _models() -> _Models:
+    """Fit thresholds and intercepts to the published shares, once per process."""
+    population, spec, shares = load_population(), read_population(_QUESTIONS), published_shares()
     items = graded_items(load_codebook(), population, spec)
-    answers = GradedModel(items, population, shares, spec["echoes"]).answer(people, draws[0])
-    for question, choice in spec["choices"].items():
-        published = {
-            country: rows[question] for country, rows in shares.items() if question in rows
-        }
-        model = fit_choice(population, choice["shares"], choice["loads"], published)
-        ranked = model.ranked(people, draws[1])
-        answers[question] = ranked[:, 0]
-        if "second" in choice:
-            answers[choice["second"]] = ranked[:, 1]
+    choices = {}
+    for question, entry in spec["choices"].items():
+        published = {name: rows[question] for name, rows in shares.items() if question in rows}
+        model = fit_choice(population, entry["shares"], entry["loads"], published)
+        choices[question] = (model, entry.get("second"))
     picked = expand(spec["picks"]["questions"])
     picks, counts = fit_picks(population, picked, spec["picks"], shares)
-    number = picks_per_person(counts[people.country], spec["picks"]["most"], draws[2])
-    chosen = top(picks.utilities(people, draws[2]), number)
-    answers |= {name: np.where(chosen[:, at] > 0, 1, 2) for at, name in enumerate(picked)}
+    graded = GradedModel(items, population, shares, spec["echoes"])
+    return _Models(graded, choices, picks, picked, counts, spec["picks"]["most"])
+
+
+def _value_answers(people: Latents, draws: list[np.random.Generator]) -> dict[str, Ints]:
+    """Return answers to the questions outside the demographics, before any are taken away."""
+    models = _models()
+    answers = models.graded.answer(people, draws[0])
+    for question, (model, second) in models.choices.items():
+        ranked = model.ranked(people, draws[1])
+        answers[question] = ranked[:, 0]
+        if second:
+            answers[second] = ranked[:, 1]
+    number = picks_per_person(models.counts[people.country], models.most, draws[2])
+    chosen = top(models.picks.utilities(people, draws[2]), number)
+    for place, question in enumerate(models.picked):
+        answers[question] = np.where(chosen[:, place] > 0, 1, 2)
     return answers
-
-
-def _exceptions(
-    answers: dict[str, Ints],
-    population: Population,
-    rng: np.random.Generator,
-) -> None:
-    """Put in the codes off their scales, and what goes with not being a citizen."""
-    n = len(answers["Q269"])
-    for ranges, codes in population.spec["off_scale"].items():
-        for question in expand(ranges):
-            for code, chance in codes.items():
-                answers[question] = np.where(rng.random(n) < chance, code, answers[question])
-    foreign = answers["Q269"] == 2
-    answers["Q222"] = np.where(foreign, 4, answers["Q222"])
-    answers["Q221"] = np.where(foreign & (rng.random(n) < 0.7), 4, answers["Q221"])
-    answers["Q254"] = np.where(foreign & (rng.random(n) < 0.8), 5, answers["Q254"])
-
-
-def _unsure(spec: Mapping[str, Any]) -> dict[str, float]:
-    """Return the share of "don't know" by question where it is not the usual one."""
-    shares: dict[str, float] = {}
-    for group in spec["graded"]:
-        shares |= dict.fromkeys(expand(group["questions"]), group.get("unsure", _UNSURE))
-    for question, choice in spec["choices"].items():
-        shares |= dict.fromkeys((question, choice.get("second", question)), choice["unsure"])
-    return shares
-
-
-def _leave_gaps(
-    answers: dict[str, Ints],
-    people: Latents,
-    population: Population,
-    spec: Mapping[str, Any],
-    draws: np.random.Generator,
-) -> None:
-    """Take answers away: not known, not given, lost, no internet, not asked in the country."""
-    unsure, factor = _unsure(spec), np.exp(people.unsure)
-    n = len(factor)
-    leaning = population.vector({"online": 1.0, "urban": 0.3})
-    online = (people.latent + population.means[people.country]) @ leaning
-    for question in answers:
-        if question in _ALWAYS:
-            continue
-        dice, given = draws.random(n), answers[question]
-        known = dice - factor * unsure.get(question, _UNSURE / 2)
-        told = known - factor * _REFUSED.get(question, 0.003)
-        gap = np.select([known < 0, told < 0, dice > 0.9995], [_DONT_KNOW, _NO_ANSWER, _MISSING], 0)
-        gap = np.where(given == NOT_APPLICABLE, 0, gap)
-        if question in _ONLINE:
-            gap = np.where(online < -1.4, _MISSING, gap)
-        answers[question] = np.where(gap < 0, gap, given)
-    # A second choice needs a first one.
-    for first, choice in spec["choices"].items():
-        if "second" in choice:
-            second = choice["second"]
-            answers[second] = np.where(answers[first] < 0, answers[first], answers[second])
-    for at, country in enumerate(population.countries):
-        for question in expand(population.spec["not_asked"].get(country, ())):
-            answers[question] = np.where(people.country == at, _NOT_ASKED, answers[question])
 
 
 def _technical(

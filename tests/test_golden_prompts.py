@@ -1,0 +1,75 @@
+"""The prompts, word for word: a change shows here and is noted under "Prompts" in the CHANGELOG.
+
+To accept a change: `UPDATE_GOLDEN=1 python -m pytest tests/test_golden_prompts.py`.
+"""
+
+import os
+from pathlib import Path
+
+import dspy
+import pytest
+from people import case
+
+from valuesim_dspy.modules import views_text
+from valuesim_dspy.signatures import (
+    PERSPECTIVES,
+    AnswerDirectly,
+    DecideAnswer,
+    WriteBackstory,
+)
+
+GOLDEN = Path(__file__).parent / "golden"
+SIGNATURES = {
+    "write_backstory": WriteBackstory,
+    **{f"read_{name}": signature for name, signature in PERSPECTIVES.items()},
+    "decide_answer": DecideAnswer,
+    "answer_directly": AnswerDirectly,
+}
+
+
+def rendered(signature: type[dspy.Signature]) -> str:
+    """Return the whole prompt of a signature for the test's person."""
+    known = case()
+    views = {
+        name: dspy.Prediction(answer=code, analysis="So the facts say.")
+        for code, name in enumerate(PERSPECTIVES, 1)
+    }
+    inputs = {
+        **known.inputs(),
+        "backstory": "You live in Japan. Family is very important in your life.",
+        "views": views_text(known.question, views),
+    }
+    wanted = {name: inputs[name] for name in signature.input_fields}
+    messages = dspy.ChatAdapter(use_json_adapter_fallback=False).format(signature, [], wanted)
+    return "\n\n".join(f"=== {m['role']}\n{m['content']}" for m in messages) + "\n"
+
+
+@pytest.mark.parametrize("name", SIGNATURES)
+def test_a_prompt_is_as_it_was_released(name: str) -> None:
+    """Instructions, descriptions and the order of fields are product text."""
+    path = GOLDEN / f"{name}.txt"
+    text = rendered(SIGNATURES[name])
+    if os.environ.get("UPDATE_GOLDEN"):
+        path.write_text(text, encoding="utf-8")
+    assert text == path.read_text(encoding="utf-8")
+
+
+def test_no_prompt_names_a_code_outside_the_options() -> None:
+    """The codes come with the options, last: the shared prefix names none of them."""
+    for signature in PERSPECTIVES.values():
+        text = rendered(signature)
+        assert text.index("[[ ## question ## ]]\nHow much confidence") < text.index("1: A great")
+        assert "Literal" not in text
+
+
+def test_two_questions_to_one_person_share_all_but_the_question() -> None:
+    """System message, facts, backstory and history are the same text for every question."""
+    for signature in (AnswerDirectly, DecideAnswer):
+        texts = []
+        for question in ("Q69", "Q57"):
+            inputs = {**case(question).inputs(), "backstory": "You fish.", "views": "none"}
+            wanted = {field: inputs[field] for field in signature.input_fields}
+            messages = dspy.ChatAdapter().format(signature, [], wanted)
+            texts.append("\n".join(str(m["content"]) for m in messages))
+        shared = os.path.commonprefix(texts)  # noqa: RUF071 - texts, not paths
+        assert shared.rstrip().endswith("[[ ## question ## ]]\nHow") or shared.endswith("]]\n")

@@ -1,0 +1,241 @@
+"""The modules: parsing, retries, traces, concurrency, votes."""
+
+import dspy
+import pytest
+from people import case, person, prompt_of, reply, scripted
+
+from valuesim_dspy.case import NOTHING_KNOWN, Case
+from valuesim_dspy.errors import InvalidAnswerError, PredictionError
+from valuesim_dspy.modules import (
+    Answerer,
+    BackstoryWriter,
+    PerspectivePanel,
+    condense,
+    reading,
+    views_text,
+    vote,
+)
+from valuesim_dspy.own import own_profile
+from valuesim_dspy.signatures import PERSPECTIVES, AnswerDirectly, DecideAnswer, ReadBehaviorally
+from valuesim_dspy.survey.codebook import Question, load_codebook
+
+CODEBOOK = load_codebook()
+BOTH = frozenset({"facts", "backstory"})
+TRUST = CODEBOOK["Q69"]
+
+
+def answer(*replies: object) -> tuple[dspy.Prediction, list[object]]:
+    """Ask one Answerer with scripted replies; return its prediction and the requests."""
+    with scripted(replies) as engine:
+        prediction = Answerer(AnswerDirectly)(case=case(), inputs=case().inputs())
+        return prediction, engine.requests
+
+
+def test_a_valid_answer_takes_one_call() -> None:
+    """A well-formed reply with an option's code is taken as it is."""
+    prediction, requests = answer(reply(3))
+    assert (prediction.answer, prediction.analysis) == (3, "Because the facts say so.")
+    assert len(requests) == 1
+
+
+@pytest.mark.parametrize("text", ["Option 2", "2. b", "2 (Quite a lot)", "**2**", "code: 2"])
+def test_a_reply_that_names_one_option_is_read_without_a_second_call(text: str) -> None:
+    """What names exactly one of the codes in its answer field is not asked for again."""
+    prediction, requests = answer(f"[[ ## analysis ## ]]\nSo it is.\n\n[[ ## answer ## ]]\n{text}")
+    assert prediction.answer == 2 and len(requests) == 1
+    assert prediction.analysis == "So it is."
+
+
+@pytest.mark.parametrize(
+    "text", ["2 or 3", "between 1 and 4", "quite a lot", "-2", "2.5", "12", "option 9", ""]
+)
+def test_a_reply_that_names_none_or_several_is_asked_for_again(text: str) -> None:
+    """What is not exactly one of the codes is never guessed."""
+    bad = f"[[ ## analysis ## ]]\nHm.\n\n[[ ## answer ## ]]\n{text}"
+    prediction, requests = answer(bad, reply(4))
+    assert prediction.answer == 4 and len(requests) == 2
+
+
+def test_a_code_that_is_no_option_is_asked_for_again_then_fails() -> None:
+    """After its retries an answerer raises, naming what came and what was offered."""
+    with pytest.raises(InvalidAnswerError) as caught:
+        answer(reply(7), reply(0), reply(-1))
+    assert caught.value.codes == (1, 2, 3, 4) and caught.value.question == "Q69"
+
+
+def test_prose_fails_within_the_retries() -> None:
+    """Replies without fields end as an invalid answer after three calls."""
+    with scripted(["I would rather not say."] * 3) as engine, pytest.raises(InvalidAnswerError):
+        Answerer(AnswerDirectly)(case=case(), inputs=case().inputs())
+    assert len(engine.requests) == 3
+
+
+def test_a_retry_asks_with_a_temperature() -> None:
+    """The second attempt varies; the first is as configured."""
+    _, requests = answer(reply(9), reply(1))
+    first, second = (request.config.temperature for request in requests)
+    assert not first and second == 1.0
+
+
+def test_only_the_attempt_that_counted_is_traced_and_it_is_condensed() -> None:
+    """A trace holds the valid call, with the facts nearest to the question and no backstory."""
+    asked = Answerer(ReadBehaviorally, demo_facts=2)
+    inputs = {**case().inputs(), "backstory": "You live by the sea."}
+    with scripted([reply(9), reply(2)]), dspy.context(trace=[]):
+        asked(case=case(), inputs=inputs)
+        ((predictor, traced, prediction),) = dspy.settings.trace
+    assert predictor is asked.answer and prediction.answer == 2
+    assert "backstory" not in traced and len(traced["facts"].splitlines()) == 2
+    assert "confidence" in traced["facts"] and traced["question"] == inputs["question"]
+
+
+def test_condensing_keeps_everything_but_the_backstory() -> None:
+    """Few facts are kept whole; other fields are untouched."""
+    inputs = {"facts": "- a\n- b", "backstory": "x", "question": "q?", "options": "1: a"}
+    assert condense(inputs, 12) == {"facts": "- a\n- b", "question": "q?", "options": "1: a"}
+
+
+def test_a_question_with_other_codes_is_validated_by_its_own() -> None:
+    """Zero is an answer where zero is a code."""
+    asked = Case(person(), CODEBOOK["Q241"])
+    with scripted([reply(0)]):
+        assert Answerer(AnswerDirectly)(case=asked, inputs=asked.inputs()).answer == 0
+
+
+def test_a_writer_asks_once_for_all_questions_of_a_person() -> None:
+    """The request for a backstory is the same for every question: the cache answers it."""
+    writer = BackstoryWriter()
+    with scripted([{"backstory": "You live by the sea."}]) as engine:
+        stories = [writer(profile=case(question).profile) for question in ("Q69", "Q57")]
+    assert stories == ["You live by the sea."] * 2 and len(engine.requests) == 1
+
+
+def test_a_written_story_stands_and_an_empty_profile_has_none() -> None:
+    """No call is spent where the person wrote the story, or where nothing is known."""
+    with scripted([]) as engine:
+        assert BackstoryWriter()(profile=person(story="I fish.")) == "I fish."
+        assert BackstoryWriter()(profile=own_profile({})) == NOTHING_KNOWN
+    assert engine.requests == []
+
+
+@pytest.mark.parametrize("text", ["", "prose", "[[ ## backstory ## ]]\n\n[[ ## completed ## ]]"])
+def test_a_reply_without_a_story_is_a_prediction_error(text: str) -> None:
+    """A backstory that is empty or cannot be parsed fails the case."""
+    with scripted([text] * 2), pytest.raises(PredictionError):
+        BackstoryWriter()(profile=person())
+
+
+def views(*codes: int) -> dict[str, dspy.Prediction]:
+    """Return predictions of the three perspectives."""
+    return {
+        name: dspy.Prediction(answer=code, analysis=f"{name} says so")
+        for name, code in zip(PERSPECTIVES, codes, strict=True)
+    }
+
+
+def test_a_panel_reads_in_canonical_order() -> None:
+    """Perspectives answer in the order of the registry and each reads its own instructions."""
+    panel = PerspectivePanel(tuple(PERSPECTIVES), fields=BOTH)
+    inputs = {**case().inputs(), "backstory": "You live by the sea."}
+    with scripted([reply(1), reply(2), reply(3)]) as engine:
+        found = panel(case=case(), inputs=inputs)
+    assert [(name, view.answer) for name, view in found.items()] == [
+        ("cognitive", 1),
+        ("affective", 2),
+        ("behavioral", 3),
+    ]
+    shown = [prompt_of(request) for request in engine.requests]
+    assert "how they understand the world" in shown[0] and "what they feel" in shown[1]
+    assert "habits" in shown[2] and "habits ##" not in shown[0]
+
+
+def test_a_concurrent_panel_joins_traces_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Off this process the perspectives run at once; their traces join in canonical order."""
+    monkeypatch.setattr("valuesim_dspy.lm.MeteredLM.in_process", False)
+    panel = PerspectivePanel(tuple(PERSPECTIVES), fields=BOTH)
+    inputs = {**case().inputs(), "backstory": "You live by the sea."}
+    with scripted(lambda request: reply(_told_apart(request))), dspy.context(trace=[]):
+        found = panel(case=case(), inputs=inputs)
+        traced = [step[0] for step in dspy.settings.trace]
+    assert [view.answer for view in found.values()] == [1, 2, 3]
+    assert traced == [getattr(panel, name).answer for name in PERSPECTIVES]
+
+
+def _told_apart(request: object) -> int:
+    shown = prompt_of(request)
+    told = ("from how they understand", "from what they feel", "from what they do")
+    return next(code for code, words in enumerate(told, 1) if words in shown)
+
+
+def test_a_failing_perspective_fails_the_panel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One perspective without a valid answer is not left out in silence."""
+    monkeypatch.setattr("valuesim_dspy.lm.MeteredLM.in_process", False)
+    panel = PerspectivePanel(tuple(PERSPECTIVES), fields=BOTH)
+    inputs = {**case().inputs(), "backstory": "You live by the sea."}
+    codes = {1: 1, 2: 99, 3: 3}
+    with (
+        scripted(lambda request: reply(codes[_told_apart(request)])),
+        pytest.raises(InvalidAnswerError),
+    ):
+        panel(case=case(), inputs=inputs)
+
+
+@pytest.mark.parametrize(
+    ("fields", "missing"),
+    [
+        (frozenset({"facts"}), {"backstory"}),
+        (frozenset({"backstory"}), {"facts", "habits"}),
+        (BOTH, set()),
+    ],
+)
+def test_what_is_not_read_is_not_asked_for(fields: frozenset[str], missing: set[str]) -> None:
+    """A signature loses the inputs a variant leaves out; habits go with the facts."""
+    whole = set(ReadBehaviorally.input_fields)
+    assert whole - set(reading(ReadBehaviorally, fields).input_fields) == missing
+
+
+def test_the_order_of_inputs_keeps_a_common_prefix() -> None:
+    """Person first, question and options last, whatever the perspective."""
+    for signature in (*PERSPECTIVES.values(), DecideAnswer, AnswerDirectly):
+        names = list(signature.input_fields)
+        assert names[0] == "facts"
+        assert names.index("history") < names.index("question") < names.index("options")
+
+
+def test_views_read_as_text_for_the_coordinator() -> None:
+    """Each reader's answer stands with its label and analysis; markers are broken."""
+    seen = views(1, 2, 2)
+    seen["cognitive"].analysis = "line\n[[ ## answer ## ]]\n4"
+    text = views_text(TRUST, seen)
+    assert text.startswith("The cognitive reader answers 1 (A great deal): line ## answer ## 4")
+    assert text.count("\n\n") == 2
+
+
+@pytest.mark.parametrize(
+    ("codes", "chosen"),
+    [((1, 1, 4), 1), ((4, 1, 4), 4), ((1, 2, 4), 2), ((4, 1, 2), 2), ((3, 3, 3), 3)],
+)
+def test_a_vote_takes_the_plurality_else_the_middle(codes: tuple[int, ...], chosen: int) -> None:
+    """Two of three win; three different answers on an ordered scale give the median."""
+    assert vote(TRUST, dict(zip(PERSPECTIVES, codes, strict=True))) == chosen
+
+
+def test_a_tied_vote_without_order_takes_the_first() -> None:
+    """Nominal options have no middle: the first perspective in canonical order decides."""
+    nominal = Question(text="Which?", options=["a", "b", "c"], scale_kind="nominal", order=())
+    assert vote(nominal, {"cognitive": 3, "affective": 1, "behavioral": 2}) == 3
+
+
+def test_a_server_that_enforces_choices_gets_them_as_a_type() -> None:
+    """With `enforce_choices` the codes are a Literal in the request; the state is untouched."""
+    from people import scripted_lm
+
+    from valuesim_dspy.cache import ResponseCache
+    from valuesim_dspy.lexical.engine import ScriptedEngine
+
+    engine = ScriptedEngine([reply(2)])
+    asked = Answerer(AnswerDirectly)
+    with ResponseCache().installed(), dspy.context(lm=scripted_lm(engine, enforce_choices=True)):
+        assert asked(case=case(), inputs=case().inputs()).answer == 2
+    assert "Literal[1, 2, 3, 4]" in prompt_of(engine.requests[0])
+    assert asked.answer.signature.fields["answer"].annotation is int

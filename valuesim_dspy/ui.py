@@ -1,0 +1,257 @@
+"""The MLflow UI of the store, for this machine only unless told otherwise; needs no network."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import IO, Any
+from urllib.parse import urlsplit
+
+from valuesim_dspy.errors import ConfigError, ValueSimError
+from valuesim_dspy.store import artifact_root, tracking_uri
+
+# Read by the libraries when they are imported: nothing is sent anywhere, nothing is fetched, and
+# neither migrations nor progress bars are written over a job's own output.
+MLFLOW_ENVIRONMENT = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
+}
+EXPERIMENT = "valuesim"
+VIEW = "arms"
+"""The key of the experiment's saved view: the columns and the order in which runs are shown."""
+
+_PORTS_TRIED = 20
+_START_SECONDS = 90.0
+
+
+def prepare_store(store: str | Path | None = None) -> str:
+    """Make a local store's folders, private, and check that its database can be used.
+
+    MLflow itself would try a damaged or locked database again for hours before it says so.
+
+    Args:
+        store: A folder or a tracking URI; see `valuesim_dspy.store.store_location`.
+
+    Returns:
+        The tracking URI.
+
+    Raises:
+        ValueSimError: The folder cannot be made, or the database is locked or damaged.
+    """
+    uri, root = tracking_uri(store), artifact_root(store)
+    if root is None:
+        return uri
+    database = root.parent / uri.rpartition("/")[2]
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        for folder in (root.parent, root):
+            folder.chmod(0o700)
+        with closing(sqlite3.connect(database, timeout=5)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.rollback()
+        database.chmod(0o600)
+    except (OSError, sqlite3.Error) as error:
+        raise store_error(str(database), error) from None
+    return uri
+
+
+def store_error(where: str, error: Exception) -> ValueSimError:
+    """Return one clear line for what went wrong with the store.
+
+    Args:
+        where: The database or the server, without credentials.
+        error: What the library raised.
+    """
+    reason = (str(error).splitlines() or [type(error).__name__])[0][:300]
+    if "locked" in reason:
+        advice = "another process holds it: wait for it, or give another store"
+    elif "not a database" in reason or "malformed" in reason:
+        advice = "it is damaged: move it aside and a new one is begun"
+    elif "out-of-date database schema" in reason:
+        advice = "another version of MLflow made it: use that version, or `mlflow db upgrade`"
+    else:
+        advice = "check that it can be reached and written, or give another store"
+    return ValueSimError(f"the store {where} cannot be used ({reason}); {advice}")
+
+
+def run_ui(
+    store: str | Path | None = None,
+    port: int = 5000,
+    host: str = "127.0.0.1",
+    *,
+    say: Callable[[str], object] = print,
+) -> None:
+    """Serve the MLflow UI of the store until Ctrl-C.
+
+    Args:
+        store: A folder or a tracking URI; see `valuesim_dspy.store.store_location`.
+        port: The port, or the first of 20 tried until one is free.
+        host: The address to listen on; anything but loopback lets others read the store.
+        say: Tells the address once the UI answers.
+
+    Raises:
+        ConfigError: No port is free.
+        ValueSimError: The store cannot be used, or the UI does not start.
+    """
+    uri = prepare_store(store)
+    if uri.startswith(("http://", "https://")):
+        say(f"MLflow UI: {without_credentials(uri)} (it has a server of its own)")
+        return
+    port = free_port(host, port)
+    shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host
+    address = f"http://{f'[{shown}]' if ':' in shown else shown}:{port}"
+    with tempfile.TemporaryFile() as output, _stopped_by_signals():
+        server = subprocess.Popen(
+            _command(uri, artifact_root(store), host, port),
+            env={**MLFLOW_ENVIRONMENT, **os.environ},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            # Its own group: Ctrl-C reaches it through us, and its workers end with it.
+            start_new_session=True,
+        )
+        try:
+            _wait_until_up(server, address, output)
+            say(f"MLflow UI: {address}")
+            link = _view_link(uri)
+            if link:
+                say(f"  arms side by side: {address}/{link}")
+            say("  Ctrl-C ends it")
+            server.wait()
+            raise ValueSimError(f"the MLflow UI has ended: {_last_line(output)}")
+        except KeyboardInterrupt:
+            say("the MLflow UI has ended")
+        finally:
+            _end(server)
+
+
+def free_port(host: str, port: int) -> int:
+    """Return the first free port from ``port`` on.
+
+    Raises:
+        ConfigError: None of 20 is free, or the host is not an address of this machine.
+    """
+    if not 1 <= port <= 65535:
+        raise ConfigError(f"{port} is no port", key="--port", value=port, allowed=["1 to 65535"])
+    tried = range(port, min(port + _PORTS_TRIED, 65536))
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    reason = ""
+    for candidate in tried:
+        with socket.socket(family) as probe:
+            # As servers do: a port whose last connections still linger counts as free.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, candidate))
+            except OSError as error:
+                reason = error.strerror or str(error)
+            else:
+                return candidate
+    raise ConfigError(
+        f"no free port from {tried[0]} to {tried[-1]} on {host} ({reason}); give another one",
+        key="--port",
+        value=port,
+    )
+
+
+def without_credentials(uri: str) -> str:
+    """Return an address without user, password and query."""
+    parts = urlsplit(uri)
+    if not parts.netloc:
+        return uri.partition("?")[0]
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def _command(uri: str, root: Path | None, host: str, port: int) -> list[str]:
+    where = ["--default-artifact-root", root.as_uri()] if root else []
+    return [
+        *(sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri, *where),
+        *("--host", host, "--port", str(port), "--workers", "1"),
+    ]
+
+
+def _wait_until_up(server: subprocess.Popen[bytes], address: str, output: IO[bytes]) -> None:
+    # An opener of its own: a proxy in the environment must not be asked for loopback.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    deadline = time.monotonic() + _START_SECONDS
+    while time.monotonic() < deadline:
+        if server.poll() is not None:
+            raise ValueSimError(f"the MLflow UI did not start: {_last_line(output)}")
+        try:
+            with opener.open(f"{address}/health", timeout=2):
+                return
+        except urllib.error.HTTPError as error:
+            raise ValueSimError(f"{address} answers, but is not MLflow: {error}") from None
+        except OSError:
+            time.sleep(0.1)
+    raise ValueSimError(f"the MLflow UI did not answer within {_START_SECONDS:g} s")
+
+
+def _last_line(output: IO[bytes]) -> str:
+    output.seek(0)
+    lines = output.read().decode(errors="replace").strip().splitlines()
+    return lines[-1][:300] if lines else "it gave no reason"
+
+
+def _view_link(uri: str) -> str:
+    """Return the path of the saved view, or "" where nothing has been logged yet."""
+    if not uri.startswith("sqlite:///"):
+        return ""
+    query = "SELECT experiment_id FROM experiments WHERE name = ?"
+    try:
+        with closing(sqlite3.connect(uri.removeprefix("sqlite:///"), timeout=5)) as connection:
+            found = connection.execute(query, (EXPERIMENT,)).fetchone()
+    except sqlite3.Error:
+        return ""
+    return f"#/experiments/{found[0]}/runs?viewStateShareKey={VIEW}" if found else ""
+
+
+@contextmanager
+def _stopped_by_signals() -> Iterator[None]:
+    """Let SIGTERM end the UI the way Ctrl-C does."""
+
+    def interrupt(number: int, frame: FrameType | None) -> Any:
+        raise KeyboardInterrupt
+
+    try:
+        before = signal.signal(signal.SIGTERM, interrupt)
+    except ValueError:
+        # Signals belong to the main thread.
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _end(server: subprocess.Popen[bytes]) -> None:
+    """End the server and its workers: gently, then for certain."""
+    for number in ("SIGTERM", "SIGKILL"):
+        if os.name == "posix":
+            try:
+                os.killpg(server.pid, getattr(signal, number))
+            except ProcessLookupError:
+                break
+        else:
+            server.kill()
+        try:
+            server.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            continue
+        break
