@@ -126,6 +126,21 @@ def cost_lines(phases: Mapping[str, Cost], prices: tuple[float, float] | None) -
     ]
 
 
+def prices(role: LMRole) -> tuple[float, float] | None:
+    """Return US dollars per million prompt and completion tokens; None where unknown."""
+    if role.offline:
+        return 0.0, 0.0
+    if role.usd_per_million_input is not None and role.usd_per_million_output is not None:
+        return role.usd_per_million_input, role.usd_per_million_output
+    from dspy.clients.model_metadata import model_info, rate
+
+    if role.local:
+        return None
+    info = model_info(role.provider, role.model.rpartition("/")[2])
+    found = [rate(info, f"{side}_cost_per_token") for side in ("input", "output")] if info else []
+    return (found[0] * 1e6, found[1] * 1e6) if found and None not in found else None
+
+
 def _span(ends: tuple[int, int]) -> str:
     low, high = ends
     return f"{low:,}" if low == high else f"{low:,} to {high:,}"

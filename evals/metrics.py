@@ -102,7 +102,7 @@ def _error(question: Question, truth: int, answer: int | None) -> float:
 
 
 def _disagree(frame: pd.DataFrame) -> pd.Series:
-    views = frame[[name for name in frame if name.startswith("view_")]].astype(float)
+    views = frame[[name for name in frame if str(name).startswith("view_")]].astype(float)
     differ = (views.max(axis=1) != views.min(axis=1)).astype(float)
     return differ.where(views.count(axis=1) >= 2)
 

@@ -1,35 +1,44 @@
-"""One compile job, from a config to a saved program and a table: ten steps, one MLflow run."""
+"""One compile job, from a config to saved programs and a table: ten steps, one MLflow run."""
 
 from __future__ import annotations
 
+import datetime
 import logging
-import random
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import dspy
 
-from evals.benchmark import Result, run_benchmark
+from evals.benchmark import Result
 from evals.embedders import weak_baseline_note
-from evals.estimate import Cost, benchmark_cost, check_context, cost_lines
-from evals.progress import Progress
-from evals.report import comparison_table
+from evals.estimate import Cost, benchmark_cost, check_context, cost_lines, prices
+from evals.job_facts import describe_job
+from evals.metrics import SCORES
+from evals.recording import arm_run, measure, result_metrics
+from evals.report import comparison_table, describe_study
 from evals.study import Study, build_arm, open_study
-from evals.tracking import JobRun, Tracker
-from optimize.teleprompters import TELEPROMPTERS, Compilation, Compiled
+from evals.tracked_runs import JobRun
+from evals.tracking import Tracker
+from optimize.teleprompters import (
+    TELEPROMPTERS,
+    Compilation,
+    Compiled,
+    Teleprompter,
+    as_metric,
+    compile_program,
+)
+from valuesim_dspy.case import Case
 from valuesim_dspy.config import JobConfig
-from valuesim_dspy.errors import ConfigError, ProgramStateError
+from valuesim_dspy.errors import ConfigError, PredictionError, ProgramStateError
 from valuesim_dspy.lm import preflight
 from valuesim_dspy.loading import save_program
-from valuesim_dspy.program import VARIANTS
-from valuesim_dspy.store import store_folder
+from valuesim_dspy.store import artifact_root, user_data
 
 log = logging.getLogger(__name__)
 
 RELOAD_CASES = 20
-REFERENCES = ("rag", "blank", "mode", "country-mode")
+REFERENCE = "rag"
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,36 +66,50 @@ def run_job(config: JobConfig, *, is_agreed: bool = False) -> Job:
 
     Args:
         config: The job.
-        is_agreed: Whether an estimate above the config's limits needs no further consent.
+        is_agreed: Whether an estimate above the config's limit needs no further consent.
 
     Raises:
         ConfigError: Something in the config cannot work; nothing was paid.
         BudgetExceededError: The budget is spent; what was answered is kept.
     """
-    teleprompter = TELEPROMPTERS.get(config.compile.teleprompter)
-    if teleprompter is None:
-        raise ConfigError(
-            "no such teleprompter",
-            key="compile.teleprompter",
-            value=config.compile.teleprompter,
-            allowed=TELEPROMPTERS,
-        )
+    teleprompter = find_teleprompter(config)
     options = teleprompter.parse(config.compile.options)
     with open_study(config) as study:
-        students = {name: build_arm(study, name) for name in arms_to_compile(config)}
         _check_sets(study)
-        for program in students.values():
-            check_context(program, study.examples("val") + study.examples("dev"), config.task_lm)
-        _announce(study, students, options, is_agreed=is_agreed)
+        students = {name: build_arm(study, name) for name in arms_to_compile(config)}
+        cases = study.examples("val") + study.examples("dev")
+        for name, program in students.items():
+            if not program.predictors():
+                raise ConfigError("has no predictor to compile", key="compile.arms", value=name)
+            check_context(program, cases, config.task_lm)
+        announce(study, students, teleprompter, options, is_agreed=is_agreed)
         for lm in study.lms.values():
             if not lm.in_process:
                 preflight(lm)
-        with Tracker(config).job(study) as run:
-            return _Steps(study, run, students, options).all()
+        tracker = Tracker(config.store, share_rows=config.share_rows)
+        with tracker.job(describe_job(study, command="optimize", subject=config.variant)) as run:
+            return _Steps(study, run, teleprompter, options).take(students)
+
+
+def find_teleprompter(config: JobConfig) -> Teleprompter:
+    """Return the teleprompter that a config names.
+
+    Raises:
+        ConfigError: There is none of that name.
+    """
+    name = config.compile.teleprompter
+    if name not in TELEPROMPTERS:
+        raise ConfigError(
+            "no such teleprompter",
+            key="compile.teleprompter",
+            value=name,
+            allowed=TELEPROMPTERS,
+        )
+    return TELEPROMPTERS[name]
 
 
 def arms_to_compile(config: JobConfig) -> list[str]:
-    """Return the variant and the arms compiled beside it, each once."""
+    """Return the arms compiled beside the variant, then the variant, each once."""
     return list(dict.fromkeys((*config.compile.arms, config.variant)))
 
 
@@ -99,58 +122,200 @@ def _check_sets(study: Study) -> None:
             )
 
 
-def _announce(
-    study: Study, students: dict[str, dspy.Module], options: Any, *, is_agreed: bool
+def announce(
+    study: Study,
+    students: dict[str, dspy.Module],
+    teleprompter: Teleprompter,
+    options: Any,
+    *,
+    is_agreed: bool,
 ) -> None:
-    """Print the estimate; stop where it is above what the config lets pass unasked."""
+    """Print the estimate of calls, tokens and money, phase by phase.
+
+    Raises:
+        ConfigError: It is above what the config lets pass without consent.
+    """
+    sets = {role: study.examples(role) for role in ("train", "val", "dev")}
     phases = {}
-    teleprompter = TELEPROMPTERS[study.config.compile.teleprompter]
-    for name in REFERENCES[:2]:
-        phases[f"{name}, val and dev"] = _sets_cost(study, build_arm(study, name))
+    for name in _references(study, students):
+        phases[f"measuring {name}"] = _measuring(build_arm(study, name), sets)
     for name, program in students.items():
-        phases[f"{name}, val and dev, twice"] = _sets_cost(study, program).scaled(2, 2)
-        one = benchmark_cost(program, study.examples("train")[:1])
-        times = teleprompter.runs(options, len(study.examples("train")), len(study.examples("val")))
-        phases[f"{name}, compiling"] = one.scaled(*times)
-    prices = study.task_lm.prices
-    print(f"estimate before the cache ({study.config.task_lm.model}):")
-    print("\n".join(cost_lines(phases, prices)))
-    total = sum(phases.values(), Cost())
-    limit = study.config.confirm_calls
-    if not study.offline and not is_agreed and total.calls[1] > limit:
+        phases[f"measuring {name}, twice"] = _measuring(program, sets).scaled(2, 2)
+        one_run = benchmark_cost(program, sets["train"][:1])
+        times = teleprompter.runs(options, len(sets["train"]), len(sets["val"]))
+        phases[f"compiling {name}"] = one_run.scaled(*times)
+    model = study.task_lm.model
+    print(f"estimate, nothing of it cached ({model}):", flush=True)  # noqa: T201
+    print("\n".join(cost_lines(phases, prices(study.config.task_lm))), flush=True)  # noqa: T201
+    most, limit = sum(phases.values(), Cost()).calls[1], study.config.confirm_calls
+    if not study.offline and not is_agreed and most > limit:
         raise ConfigError(
-            f"up to {total.calls[1]:,} calls are more than {limit:,}; pass --yes to agree, or "
-            "make the job smaller",
+            f"up to {most:,} calls of {model} may be needed, more than {limit:,}; pass --yes to "
+            "agree, or make the job smaller",
             key="confirm_calls",
         )
 
 
-def _sets_cost(study: Study, program: dspy.Module) -> Cost:
-    return benchmark_cost(program, study.examples("val")) + benchmark_cost(
-        program, study.examples("dev")
-    )
+def _references(study: Study, students: dict[str, dspy.Module]) -> list[str]:
+    return [name for name in study.config.baselines if name not in students]
 
 
-@dataclass(frozen=True, eq=False)
+def _measuring(program: dspy.Module, sets: dict[str, list[dspy.Example]]) -> Cost:
+    return benchmark_cost(program, sets["val"]) + benchmark_cost(program, sets["dev"])
+
+
+@dataclass(eq=False)
 class _Steps:
-    """The steps of a job that need the open study and its run."""
+    """Steps 6 to 10 of a job: what needs the open study and its run."""
 
     study: Study
     run: JobRun
-    students: dict[str, dspy.Module]
+    teleprompter: Teleprompter
     options: Any
+    results: list[Result] = field(default_factory=list)
+    seeds: dict[str, Result] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    programs: dict[str, Path] = field(default_factory=dict)
 
-    def all(self) -> Job:
-        references = [name for name in REFERENCES if name not in self.students]
-        results = [self.measure(name, build_arm(self.study, name), name) for name in references]
-        programs = {}
-        for name, student in self.students.items():
-            seed = self.measure(name, student, name, is_logged=False)
-            compiled, seed_val = self.compile(name, student)
-            after = self.measure(name, compiled.program, f"{name} compiled", compiled=compiled)
-            programs[name] = self.keep(name, compiled, after)
-            self.log(seed, val=seed_val)
-            results += [seed, after]
-        table = self.table(results)
-        self.run.finish(table)
-        return Job(self.run.run_id, programs, results, table)
+    def take(self, students: dict[str, dspy.Module]) -> Job:
+        """Measure everything uncompiled, RAG first, then compile and measure arm by arm."""
+        uncompiled = [*_references(self.study, students), *students]
+        for name in sorted(uncompiled, key=lambda name: name != REFERENCE):
+            self.seeds[name] = self.measure(name, build_arm(self.study, name), name)
+        for name, student in students.items():
+            compiled = self.compile(name, student)
+            chosen = self.select(name, student, compiled)
+            self.measure(name, chosen, f"{name} compiled", compiled=compiled)
+        self.results.sort(key=lambda result: uncompiled.index(result.arm))
+        table = self.table()
+        self.run.log_text(table, "table.md")
+        self.run.log_json(self.study.meter.as_dict(), "usage.json")
+        return Job(self.run.run_id, self.programs, self.results, table)
+
+    def measure(
+        self, arm: str, program: dspy.Module, label: str, *, compiled: Compiled | None = None
+    ) -> Result:
+        """Score an arm on valset and devset and keep both in its run; return the valset's."""
+        val = measure(self.study, arm, program, "val", label=label)
+        dev = measure(self.study, arm, program, "dev", label=label)
+        name = self.teleprompter.name if compiled else "none"
+        rag = next((result for result in self.results if result.label == REFERENCE), None)
+        with arm_run(self.run, self.study, dev, program, teleprompter=name) as child:
+            child.log_metrics(result_metrics(dev, reference=rag))
+            child.log_metrics(result_metrics(val), prefix="val")
+            if compiled is not None:
+                if compiled.candidates:
+                    child.log_curve(
+                        "candidate_val_accuracy", [c.score for c in compiled.candidates]
+                    )
+                folder = self.save(arm, label, program, {"val": val, "dev": dev})
+                child.log_program(folder)
+                self.programs[arm] = folder
+        self.results.append(dev)
+        return val
+
+    def compile(self, arm: str, student: dspy.Module) -> Compiled:
+        """Let the teleprompter work, its calls on a meter of their own."""
+        meter = self.study.meter.child(f"compiling {arm}")
+        lms = {name: lm.with_meter(meter) for name, lm in self.study.lms.items()}
+        compilation = Compilation(
+            student=student,
+            trainset=self.study.examples("train"),
+            valset=self.study.examples("val"),
+            score=as_metric(SCORES["exact"]),
+            seed=self.study.config.seed,
+            task_lm=lms["task_lm"],
+            options=self.options,
+            prompt_lm=lms.get("prompt_lm"),
+            teacher_lm=lms.get("teacher_lm"),
+            threads=self.study.config.threads,
+            log=self.folder("logs") / f"{arm}.log",
+        )
+        print(f"compiling {arm} with {self.teleprompter.name} ...", flush=True)  # noqa: T201
+        compiled = compile_program(self.teleprompter, compilation)
+        self.notes += [f"{arm}: {note}" for note in compiled.notes]
+        if compiled.chosen:
+            self.notes.append(f"{arm}: the valset chose the candidate {compiled.chosen}")
+        return compiled
+
+    def select(self, arm: str, student: dspy.Module, compiled: Compiled) -> dspy.Module:
+        """Return the compiled program, or the uncompiled one where the valset prefers it.
+
+        A teleprompter that chooses by the valset has had the uncompiled program among its
+        candidates; for the others the job compares the two itself.
+        """
+        if self.teleprompter.needs_valset:
+            return compiled.program
+        after = measure(self.study, arm, compiled.program, "val", label=f"{arm} compiled")
+        if after.metrics["accuracy"] >= self.seeds[arm].metrics["accuracy"]:
+            return compiled.program
+        self.notes.append(f"{arm}: the valset prefers the uncompiled program, which is kept")
+        return student.reset_copy()
+
+    def save(self, arm: str, label: str, program: Any, results: dict[str, Result]) -> Path:
+        """Save a program, load it again and demand the same predictions.
+
+        Raises:
+            ProgramStateError: The loaded program answers otherwise.
+        """
+        scores = {
+            f"{role} {name}": result.metrics[name]
+            for role, result in results.items()
+            for name in ("accuracy", "nmae", "coverage")
+            if result.metrics[name] == result.metrics[name]
+        }
+        manifest = self.study.manifest(
+            program.kind, program.variant, teleprompter=self.teleprompter.name, scores=scores
+        )
+        if not any(predictor.demos for predictor in program.predictors()):
+            manifest = manifest.model_copy(update={"demos_hold_survey_data": False})
+        folder = save_program(program, self.folder("programs") / arm, manifest)
+        check_reloaded(self.study, program, folder)
+        return folder
+
+    def folder(self, kind: str) -> Path:
+        """Return the job's private folder of a kind, beside the runs."""
+        root = artifact_root(self.study.config.store)
+        base = root.parent if root is not None else user_data() / "valuesim"
+        folder = base / kind / self.study.identity
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return folder
+
+    def table(self) -> str:
+        """Return the table of the devset."""
+        config = self.study.config
+        labels = [result.label for result in self.results]
+        return comparison_table(
+            self.results,
+            reference=REFERENCE if REFERENCE in labels else None,
+            title=f"{config.name}: {config.variant} compiled with {self.teleprompter.name}",
+            about=describe_study(self.study, date=datetime.date.today()),
+            notes=[weak_baseline_note(self.study.retriever.embedder, self.study.offline)]
+            + self.notes,
+            offline=self.study.offline,
+        )
+
+
+def check_reloaded(study: Study, program: dspy.Module, folder: Path) -> None:
+    """Load a saved program and compare its predictions with the original's.
+
+    Raises:
+        ProgramStateError: They differ.
+    """
+    loaded = build_arm(study, str(folder))
+    lm = study.task_lm.with_meter(study.meter.child("reloading"))
+    with dspy.context(lm=lm):
+        for example in study.examples("dev")[:RELOAD_CASES]:
+            before, after = (_told(arm, example.case) for arm in (program, loaded))
+            if before != after:
+                raise ProgramStateError(
+                    f"the reloaded program answers {example.case.question.id} differently",
+                    path=folder,
+                )
+
+
+def _told(program: dspy.Module, case: Case) -> dict[str, Any] | str:
+    try:
+        return dict(program(case=case))
+    except PredictionError as error:
+        return str(error)

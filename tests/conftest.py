@@ -118,3 +118,12 @@ def offline() -> Iterator[Any]:
     lm = make_lm(LMRole(), name="task_lm")
     with ResponseCache().installed(), dspy.context(lm=lm):
         yield lm
+
+
+@pytest.fixture
+def cache() -> Iterator[Any]:
+    """Install a response cache in memory."""
+    from valuesim_dspy.cache import ResponseCache
+
+    with ResponseCache().installed() as installed:
+        yield installed

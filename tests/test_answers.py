@@ -58,6 +58,12 @@ def test_a_long_list_is_checked_too() -> None:
     assert [is_wide(question) for question in (FOUR, YEAR, LIST)] == [False, True, True]
 
 
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int16, np.uint16, np.int64])
+def test_any_integers_are_encoded(dtype: type) -> None:
+    """Columns of any integer type give the same codes."""
+    assert encode(FOUR, np.array([1, 4, 100], dtype=dtype)).tolist() == [1, 4, UNKNOWN_CODE]
+
+
 @given(st.lists(st.integers(-(2**31), 2**31 - 1), min_size=1), st.sampled_from([FOUR, YEAR, LIST]))
 def test_encoding_invents_no_code(values: list[int], question: Question) -> None:
     """Whatever comes in, what comes out is the same code or the sentinel."""

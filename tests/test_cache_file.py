@@ -21,6 +21,7 @@ posix = pytest.mark.skipif(os.name != "posix", reason="modes and owners are POSI
 
 
 def mode(path: Path) -> int:
+    """Return the permission bits."""
     return stat.S_IMODE(path.stat().st_mode)
 
 
@@ -220,6 +221,7 @@ if sys.argv[3] == "die":
 
 
 def start_writer(path: Path, name: str, end: str) -> subprocess.Popen[str]:
+    """Start a process that writes 20 rows, and then ends as told."""
     root = str(Path(__file__).resolve().parent.parent)
     return subprocess.Popen(
         [sys.executable, "-c", WRITER, str(path), name, end],

@@ -59,14 +59,16 @@ class Pair(dspy.Module):
 def test_predictors_are_named_as_in_their_program() -> None:
     """The name is the one the program gives, which saved programs hold too."""
     pair = Pair()
-    with dspy.context(caller_modules=[pair], caller_predict=pair.second):
+    with dspy.context(caller_modules=[pair, pair.second]):
         assert predictor_name() == "second"
         assert predictor_name() == "second"
     assert predictor_name() is None
+    with dspy.context(caller_modules=[pair]):
+        assert predictor_name() is None
 
 
 def test_a_predictor_outside_of_a_program_is_named_by_its_signature() -> None:
     """A predictor that its program does not list is called by what it does."""
     alone = dspy.Predict("a -> b")
-    with dspy.context(caller_modules=[Pair()], caller_predict=alone):
+    with dspy.context(caller_modules=[Pair(), alone]):
         assert predictor_name() == alone.signature.__name__

@@ -119,6 +119,19 @@ def test_examples_hold_the_answers_that_were_given(drawn) -> None:
     assert all(found.answer in found.case.question.codes for found in examples)
 
 
+def test_a_paper_fold_gives_test_people_the_other_sets_targets_as_facts(drawn) -> None:
+    """As published, test persons know all 232 other questions; train persons do not."""
+    people, _, split = drawn
+    fold = make_fold(CODEBOOK, strategy="paper")
+    test, train = (
+        make_cases(people, getattr(split, role), fold, role)[0].case.profile
+        for role in ("test", "train")
+    )
+    assert set(fold.targets("train")) & set(test.answers)
+    assert not set(fold.targets("train")) & set(train.answers)
+    assert test.known != train.known
+
+
 def test_max_targets_bounds_and_repeats(drawn) -> None:
     """At most so many targets a respondent, the same ones for the same seed, no global draw."""
     people, fold, split = drawn
@@ -143,7 +156,7 @@ def test_the_key_tells_nothing_of_the_id(drawn) -> None:
     """A key is 12 hex digits that depend on the salt and do not hold the id."""
     people, fold, _ = drawn
     one, other = (
-        masked_profile(people[0], fold, codebook=CODEBOOK, salt=salt) for salt in ("a", "b")
+        masked_profile(people[0], fold, "test", codebook=CODEBOOK, salt=salt) for salt in ("a", "b")
     )
     assert one.key != other.key and people[0].id not in one.key
     assert len(one.key) == 12 and int(one.key, 16) >= 0

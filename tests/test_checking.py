@@ -82,14 +82,14 @@ def test_weights_are_numbers_of_0_or_more(wvs7: Codebook) -> None:
     assert found.weights.tolist() == [0.5, 1.0, 0.0, 2.0]
     assert found.s018.tolist() == [1.0] * 4
     for bad in (-0.1, float("inf")):
-        with pytest.raises(SurveyDataError, match="row 3 .* mend it") as error:
+        with pytest.raises(SurveyDataError, match=r"row 3 .* mend it") as error:
             people(wvs7, S018=[1.0, 1.0, bad, 1.0])
         assert error.value.column == "S018"
 
 
 def test_years(wvs7: Codebook) -> None:
     """A negative year is no year."""
-    assert people(wvs7, A_YEAR=[2018, -5, 2020, 0]).years.tolist() == [2018, 0, 2020, 0]
+    assert people(wvs7, A_YEAR=[2018, -5, 2**31 - 1, 0]).years.tolist() == [2018, 0, 9999, 0]
 
 
 @pytest.mark.parametrize(
@@ -121,6 +121,7 @@ def test_real_data_are_never_taken_for_synthetic(wvs7: Codebook) -> None:
         ({"Q57": np.array([1]), "Q1": np.array([1, 2])}, {}, r"shape \(2,\); \(1,\) is needed"),
         ({"Q57": np.array([[1]])}, {}, "shape"),
         ({"Q57": np.array([1])}, {"B_COUNTRY": np.array(["JPN"])}, "integers are needed"),
+        ({"Q57": np.array([1])}, {"S018": np.array(["a"])}, "numbers are needed"),
         ({"Q57": np.array([1])}, {"N_TOWN": np.array(["x"])}, "not an attribute; allowed: D_INT"),
         ({"Q57": np.array([], dtype=int)}, {}, "no rows"),
         ({}, {}, "no column holds a question"),
@@ -155,5 +156,9 @@ def test_a_message_names_the_file(wvs7: Codebook) -> None:
     """Columns from a file are refused with the file's path."""
     with pytest.raises(SurveyDataError, match=r"x\.csv, column W_WEIGHT"):
         make_people(
-            wvs7, {"Q57": np.array([1])}, {"W_WEIGHT": np.array([-1.0])}, asked=["Q57"], path=Path("x.csv")
+            wvs7,
+            {"Q57": np.array([1])},
+            {"W_WEIGHT": np.array([-1.0])},
+            asked=["Q57"],
+            path=Path("x.csv"),
         )

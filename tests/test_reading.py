@@ -5,19 +5,23 @@ from __future__ import annotations
 import io
 import random
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from valuesim_dspy.errors import MissingDataError, SurveyDataError
 from valuesim_dspy.survey import reading
+from valuesim_dspy.survey.csv_rows import RawSurvey
 from valuesim_dspy.survey.reading import NEVER_READ, READERS, read_table
 
 QUESTIONS = {"Q1": "int16", "Q2": "int16"}
 CSV = "Q1,Q2,D_INTERVIEW\n1,2,a\n3,-1,b\n"
 
 
-def zipped(path: Path, members: dict[str, str | bytes], method: int = zipfile.ZIP_DEFLATED) -> Path:
+def zipped(
+    path: Path, members: Mapping[str, str | bytes], method: int = zipfile.ZIP_DEFLATED
+) -> Path:
     """A zip file of these members."""
     with zipfile.ZipFile(path, "w", method) as archive:
         for name, content in members.items():
@@ -51,7 +55,10 @@ def test_a_zip_file_reads_like_the_file_in_it(tmp_path: Path) -> None:
 def test_other_files_in_a_zip_are_left(tmp_path: Path) -> None:
     """A codebook or a Mac's shadow files beside the CSV do no harm."""
     members = {"readme.pdf": "x", "__MACOSX/._survey.csv": "y", "survey.csv": CSV}
-    assert read_table(zipped(tmp_path / "s.zip", members), QUESTIONS).columns["Q1"].tolist() == [1, 3]
+    assert read_table(zipped(tmp_path / "s.zip", members), QUESTIONS).columns["Q1"].tolist() == [
+        1,
+        3,
+    ]
 
 
 @pytest.mark.parametrize(
@@ -63,7 +70,9 @@ def test_a_zip_holds_exactly_one_csv(tmp_path: Path, members: dict[str, str | by
         read_table(zipped(tmp_path / "s.zip", members), QUESTIONS)
 
 
-@pytest.mark.parametrize("name", ["../a.csv", "/etc/a.csv", "x/../../a.csv", "C:\\a.csv", "..\\a.csv"])
+@pytest.mark.parametrize(
+    "name", ["../a.csv", "/etc/a.csv", "x/../../a.csv", "C:\\a.csv", "..\\a.csv"]
+)
 def test_a_zip_names_no_file_outside_itself(tmp_path: Path, name: str) -> None:
     """Names that lead out of the zip file are refused, whatever they hold."""
     members: dict[str, str | bytes] = {"survey.csv": CSV, name: CSV}
@@ -170,7 +179,7 @@ def test_where_people_live_is_never_read(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that the system does not let us open is an error of ours."""
 
-    def refuse(path: Path, kinds: object) -> reading.RawSurvey:
+    def refuse(path: Path, kinds: object) -> RawSurvey:
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(reading, "READERS", {**READERS, ".csv": refuse})

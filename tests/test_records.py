@@ -9,7 +9,7 @@ import pytest
 from pydantic import BaseModel
 
 from valuesim_dspy.callscope import Reported
-from valuesim_dspy.records import is_sound, plain, reported, restore, to_record
+from valuesim_dspy.records import is_empty, is_sound, plain, reported, restore, to_record
 
 NATIVE: dict[str, Any] = {
     "_dspy_format": "dspy-lm15-result-v1",
@@ -32,6 +32,7 @@ class Raw(BaseModel):
 
 
 def through_json(value: Any) -> Any:
+    """Return a value's record as it comes back from a file."""
     return json.loads(json.dumps(to_record(value), default=plain))
 
 
@@ -105,3 +106,27 @@ def test_what_has_no_lasting_form_is_refused() -> None:
     """An object whose text would differ between processes never gets into a key."""
     with pytest.raises(TypeError, match="SimpleNamespace"):
         plain(SimpleNamespace(a=1))
+
+
+@pytest.mark.parametrize(
+    ("outputs", "empty"),
+    [
+        ([""], True),
+        ([None, ""], True),
+        ([{"text": None}], True),
+        ([], True),
+        (["", "b"], False),
+        ([{"text": None, "tool_calls": [{}]}], False),
+    ],
+)
+def test_a_response_that_says_nothing_is_empty(outputs: list[Any], empty: bool) -> None:
+    """No sample with text or a tool call: there is no answer to keep."""
+    assert is_empty({**NATIVE, "outputs": outputs}) is empty
+
+
+def test_emptiness_is_seen_in_sdk_responses_and_not_in_plain_values() -> None:
+    """A LiteLLM response is looked into; lists of numbers are never empty answers."""
+    assert is_empty(to_record(Raw(choices=[{"message": {"content": None}}])))
+    assert is_empty(to_record(Raw(choices=[])))
+    assert not is_empty(to_record(Raw()))
+    assert not is_empty(to_record([]))

@@ -89,7 +89,8 @@ def test_another_codebook(tmp_path: Path) -> None:
         "scales: {agree: {kind: binary, options: {0: 'No', 1: 'Yes'}, order: [0, 1]}}\n"
         "batteries:\n"
         "  - id: tea\n    kind: attitude\n    scale: agree\n"
-        "    ask: 'Do you like {topic}?'\n    facts: {0: 'You dislike {topic}.', 1: 'You like {topic}.'}\n"
+        "    ask: 'Do you like {topic}?'\n"
+        "    facts: {0: 'You dislike {topic}.', 1: 'You like {topic}.'}\n"
         "    items: {T1: {topic: tea}, T2: {topic: coffee}}\n"
     )
     path = written(tmp_path, "0,-9,JPN", "1,2,USA", header="T2,T1,B_COUNTRY_ALPHA")

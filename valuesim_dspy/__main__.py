@@ -56,6 +56,30 @@ def _say(message: str, status: int) -> int:
     return status
 
 
+def add_job_options(parser: argparse.ArgumentParser) -> None:
+    """Add what every command that runs a job takes."""
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="replace a key of the job file: --set task_lm.model=openai/gpt-4o-mini",
+    )
+    parser.add_argument(
+        "--send-to",
+        action="append",
+        default=[],
+        metavar="HOST",
+        help="agree that answers of real people are sent to this host",
+    )
+    parser.add_argument("--yes", action="store_true", help="agree to a large estimate")
+
+
+def consent(args: argparse.Namespace) -> list[str]:
+    """Return `--send-to` as an override of a job's config."""
+    return [f"send_to={json.dumps(args.send_to)}"] if args.send_to else []
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of `valuesim`; it imports nothing heavy."""
     parser = argparse.ArgumentParser(

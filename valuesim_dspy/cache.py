@@ -15,7 +15,7 @@ from typing import Any
 
 from valuesim_dspy.cache_file import CacheFile
 from valuesim_dspy.callscope import CallScope, current_call
-from valuesim_dspy.records import is_sound, plain, reported, restore, to_record
+from valuesim_dspy.records import is_empty, is_sound, plain, reported, restore, to_record
 from valuesim_dspy.roles import endpoint_identity, is_secret_name
 
 logger = logging.getLogger(__name__)
@@ -96,7 +96,7 @@ class ResponseCache:
         ignored_args_for_cache_key: Sequence[str] | None = None,
         enable_memory_cache: bool = True,
     ) -> None:
-        """Keep a response; one that is not JSON is not kept.
+        """Keep a response; one that is empty or not JSON is not kept.
 
         Args:
             request: DSPy's description of the request.
@@ -114,10 +114,9 @@ class ResponseCache:
         scope = current_call()
         if scope is not None:
             scope.saw(reported(record), hit=False)
-        if key is not None:
-            self._file.run(
-                "INSERT OR REPLACE INTO responses VALUES (?, ?, ?)", (key, text, time.time())
-            )
+        if key is not None and not is_empty(record):
+            insert = "INSERT OR REPLACE INTO responses VALUES (?, ?, ?)"
+            self._file.run(insert, (key, text, time.time()))
 
     def key(self, request: Mapping[str, Any], ignored: Sequence[str] = ()) -> str | None:
         """Return the SHA-256 of everything that decides the answer; None where that is not JSON.

@@ -71,12 +71,13 @@ def predictor_name() -> str | None:
     """Return the name, within its program, of the DSPy predictor that is asking, if any."""
     from dspy import settings
 
-    predictor = settings.caller_predict
-    if predictor is None:
+    # DSPy tells the calling predictor itself when streaming only; as a module it is the last.
+    modules = settings.caller_modules or []
+    predictor = modules[-1] if modules else None
+    if predictor is None or not hasattr(predictor, "signature"):
         return None
     if predictor not in _names:
         # The walk through a program costs more than a call: once for each predictor.
-        modules = settings.caller_modules or [predictor]
         for path, each in modules[0].named_predictors():
             _names[each] = path
         _names.setdefault(predictor, predictor.signature.__name__)

@@ -194,14 +194,21 @@ def habits_text(case: Case) -> str:
     return f"Asked {counts.total()} other questions with these same options, you answered {shares}."
 
 
-def masked_profile(respondent: Respondent, fold: Fold, *, codebook: Codebook, salt: str) -> Profile:
-    """Return the view of a survey respondent that a fold allows: its profile questions only."""
+def masked_profile(
+    respondent: Respondent, fold: Fold, role: str, *, codebook: Codebook, salt: str
+) -> Profile:
+    """Return the view of a survey respondent that a fold allows: its profile questions only.
+
+    The profile is the same whatever the set, but for the fold `paper`, where other sets'
+    targets are facts for test persons.
+    """
+    known = fold.profile_for(role)
     return Profile(
         key=respondent.key(salt),
-        answers=respondent.masked(frozenset(fold.profile)),
+        answers=respondent.masked(frozenset(known)),
         codebook=codebook,
         country=respondent.country or None,
-        known=fold.digest,
+        known=fold.digest if known == fold.profile else f"{fold.digest}:{role}",
     )
 
 
@@ -235,7 +242,7 @@ def make_cases(
     for index in indices:
         respondent = respondents[index]
         profile = masked_profile(
-            respondent, fold, codebook=respondents.codebook, salt=respondents.digest
+            respondent, fold, role, codebook=respondents.codebook, salt=respondents.digest
         )
         asked = [qid for qid in targets if respondent.answer(qid) is not None]
         if max_targets is not None and len(asked) > max_targets:

@@ -8,9 +8,16 @@ import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
-from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from valuesim_dspy.errors import ConfigError, MissingDataError
 from valuesim_dspy.roles import EmbedderConfig, LMRole, Settings, is_secret_name, refuse_secrets
@@ -18,9 +25,17 @@ from valuesim_dspy.roles import EmbedderConfig, LMRole, Settings, is_secret_name
 Kind = Literal[
     "value", "attitude", "behaviour", "perception", "experience", "knowledge", "demographic"
 ]
+Item = TypeVar("Item")
+Listed = Annotated[
+    tuple[Item, ...], BeforeValidator(lambda x: tuple(x) if isinstance(x, list) else x)
+]
+"""A tuple that a file gives as a list."""
+
 # What changes how a job runs but not what it finds; a job goes on under the same identity when
 # these change.
-NOT_IDENTITY = frozenset({"name", "budget", "threads", "share_rows", "send_to", "store"})
+NOT_IDENTITY = frozenset(
+    {"name", "budget", "confirm_calls", "threads", "share_rows", "send_to", "store"}
+)
 
 
 class DataConfig(Settings):
@@ -41,7 +56,7 @@ class ProtocolConfig(Settings):
 
     folds: Literal["battery", "topic", "question", "paper"] = "battery"
     fold: int = Field(default=1, ge=1, le=5)
-    kinds: tuple[Kind, ...] = Field(default=("value", "attitude"), min_length=1)
+    kinds: Listed[Kind] = Field(default=("value", "attitude"), min_length=1)
     train: int = Field(default=100, ge=0)
     val: int = Field(default=50, ge=0)
     dev: int = Field(default=100, ge=0)
@@ -65,9 +80,9 @@ class CompileConfig(Settings):
     teleprompter on the same budget; ``demo_facts`` is the number of facts kept in a demo.
     """
 
-    teleprompter: str = "bootstrap-few-shot"
+    teleprompter: str = "bootstrap"
     options: dict[str, Any] = Field(default_factory=dict)
-    arms: tuple[str, ...] = ("rag",)
+    arms: Listed[str] = ("rag",)
     demo_facts: int = Field(default=12, ge=0)
     demos: Literal["data", "none"] = "data"
 
@@ -84,7 +99,9 @@ class CompileConfig(Settings):
 class JobConfig(Settings):
     """One job, whole: the same file serves ``evals run`` and ``optimize``.
 
-    One seed serves data and protocol where they give none of their own.
+    One seed serves data and protocol where they give none of their own. ``baselines`` are
+    measured beside the variant; above ``confirm_calls`` estimated calls of a model that is not
+    embedded, a job wants a word of consent.
     """
 
     name: str = Field(default="job", pattern=r"^[\w.-]{1,100}$")
@@ -96,19 +113,21 @@ class JobConfig(Settings):
     teacher_lm: LMRole | None = None
     embedder: EmbedderConfig = Field(default_factory=EmbedderConfig)
     variant: str = "full"
+    baselines: Listed[str] = ("rag", "blank", "mode", "country-mode")
     compile: CompileConfig = Field(default_factory=CompileConfig)
     budget: BudgetConfig = Field(default_factory=BudgetConfig)
+    confirm_calls: int = Field(default=20_000, ge=0)
     threads: int = Field(default=8, ge=1, le=512)
     share_rows: bool = False
-    send_to: tuple[str, ...] = ()
+    send_to: Listed[str] = ()
     store: str | None = None
 
     @model_validator(mode="before")
     @classmethod
     def _one_seed(cls, data: Any) -> Any:
-        if not isinstance(data, Mapping):
+        seed = data.get("seed", 42) if isinstance(data, Mapping) else None
+        if type(seed) is not int:
             return data
-        seed = data.get("seed", 42)
         tables = {name: data.get(name, {}) for name in ("data", "protocol")}
         seeded = {k: {"seed": seed, **t} for k, t in tables.items() if isinstance(t, Mapping)}
         return {**data, **seeded}
@@ -173,11 +192,7 @@ def parse_job(tables: Mapping[str, Any]) -> JobConfig:
     """
     refuse_secrets(tables)
     try:
-        text = json.dumps(tables)
-    except TypeError as error:
-        raise ConfigError(f"dates and times have no place in a job: {error}") from error
-    try:
-        return JobConfig.model_validate_json(text, strict=True)
+        return JobConfig.model_validate(tables, strict=True)
     except ValidationError as error:
         raise _first_error(error) from error
 
@@ -216,7 +231,7 @@ def _first_error(error: ValidationError) -> ConfigError:
         hint = f", did you mean {' or '.join(near)}?" if near else ""
         return ConfigError(f"unknown key{hint}{more}", key=key, allowed=allowed)
     message = first["msg"].removeprefix("Value error, ")
-    message = message.replace("Input should be", "expected", 1)
+    message = message.replace("Input should be", "expected", 1).replace("valid tuple", "list")
     value = first["input"]
     if isinstance(value, Mapping) or (path and is_secret_name(path[-1])):
         return ConfigError(message + more, key=key)

@@ -90,11 +90,17 @@ def preflight(lm: MeteredLM) -> None:
         return
     trial = lm.copy(num_retries=0, timeout=min(lm.role.timeout, TRIAL_SECONDS))
     try:
-        trial("Reply with the word ready.", cache=False)
+        said = trial("Reply with the word ready.", cache=False)
     except dspy.LMRateLimitError as error:
         logger.warning("%s: %s", lm.name, describe_error(error))
     except dspy.LMError as error:
         raise _explained(lm, error) from error
+    else:
+        if not any(said):
+            raise ConfigError(_NO_MODEL.format(lm.role.host, "an empty answer"), key=lm.name)
+
+
+_NO_MODEL = "{} does not answer as a model should ({}); check api_base and the model's name"
 
 
 def _explained(lm: MeteredLM, error: dspy.LMError) -> ValueSimError:
@@ -120,7 +126,7 @@ def _explained(lm: MeteredLM, error: dspy.LMError) -> ValueSimError:
             f"{host} cannot be reached ({reason}); check that it runs and that api_base is right",
             key=f"{lm.name}.api_base",
         )
-    return ConfigError(f"{host} does not answer as a model should ({reason})", key=lm.name)
+    return ConfigError(_NO_MODEL.format(host, reason), key=lm.name)
 
 
 def _one_line(text: str, length: int) -> str:

@@ -43,6 +43,23 @@ def is_sound(record: Any) -> bool:
     )
 
 
+def is_empty(record: Mapping[str, Any]) -> bool:
+    """Whether a response holds nothing at all, which is a failure rather than an answer."""
+    if "_dspy_format" in record:
+        said = record["outputs"]
+    elif record["_valuesim_format"] == "litellm" and "choices" in record["raw"]:
+        said = [choice.get("message") or choice for choice in record["raw"]["choices"]]
+    else:
+        return False
+    return not any(_says_something(item) for item in said)
+
+
+def _says_something(item: Any) -> bool:
+    if isinstance(item, Mapping):
+        return any(item.get(name) for name in ("text", "content", "tool_calls"))
+    return bool(item)
+
+
 def restore(record: dict[str, Any]) -> Any:
     """Return a kept response in the form that DSPy takes from its cache."""
     if "_dspy_format" in record:

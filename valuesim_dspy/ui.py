@@ -218,7 +218,9 @@ def _view_link(uri: str) -> str:
             found = connection.execute(query, (EXPERIMENT,)).fetchone()
     except sqlite3.Error:
         return ""
-    return f"#/experiments/{found[0]}/runs?viewStateShareKey={VIEW}" if found else ""
+    # Without its workflow type MLflow opens pages for traces and prompts.
+    view = f"runs?workflowType=machine_learning&viewStateShareKey={VIEW}"
+    return f"#/experiments/{found[0]}/{view}" if found else ""
 
 
 @contextmanager

@@ -37,17 +37,16 @@ class Scale:
         points: Positions of the options in [-1, 1], None for one off the scale; empty where the
             labels show no order.
         numeric: Whether most labels are bare numbers.
+        first: The rank of the first option on the scale.
+        last: The rank of the last one; options beyond ("not allowed to vote") are off the scale.
     """
 
     padded: tuple[str, ...]
     bags: tuple[frozenset[str], ...]
     points: tuple[float | None, ...]
     numeric: bool
-
-    @property
-    def last(self) -> int:
-        """The rank of the last option; the first has rank 0."""
-        return len(self.padded) - 1
+    first: int
+    last: int
 
     @property
     def ordered(self) -> bool:
@@ -84,14 +83,21 @@ def read_scale(options: tuple[Option, ...]) -> Scale:
     plain = [words(option.label) for option in options]
     bare = [len(item) < 2 and "".join(item).isdecimal() for item in plain]
     padded = [f" {' '.join(item)} " for item in plain]
+    numbers = [rank for rank, mute in enumerate(bare) if mute]
+    numeric = bool(numbers) and len(numbers) >= len(options) - 3
+    points = () if numeric else _points([find_degree(text)[0] for text in padded])
+    held = [rank for rank, point in enumerate(points) if point is not None]
+    on = [max(0, numbers[0] - 1), min(len(options) - 1, numbers[-1] + 1)] if numeric else held
     return Scale(
         tuple("" if mute else text for mute, text in zip(bare, padded, strict=True)),
         tuple(
             frozenset() if mute else bag(option.label)
             for mute, option in zip(bare, options, strict=True)
         ),
-        _points([find_degree(text)[0] for text in padded]),
-        numeric=sum(bare) > len(options) / 2 or (sum(bare) > 0 and sum(bare) == len(options) - 2),
+        points,
+        numeric,
+        first=on[0] if on else 0,
+        last=on[-1] if on else len(options) - 1,
     )
 
 
@@ -155,14 +161,14 @@ def _place_number(point: ScalePoint, options: tuple[Option, ...], scale: Scale) 
     """Place a number; the scale is turned where the words of its ends say so."""
     if not scale.ordered:
         return None
-    first, final = scale.bags[0], scale.bags[-1]
+    first, final = scale.bags[scale.first], scale.bags[scale.last]
     straight = len(point.low_words & first) + len(point.high_words & final)
     turned = len(point.low_words & final) + len(point.high_words & first)
-    share = point.share if straight >= turned else 1 - point.share
+    share, size = point.share if straight >= turned else 1 - point.share, scale.last - scale.first
     how = DEGREE
-    if scale.numeric and abs(point.high - point.low) == scale.last:
+    if scale.numeric and abs(point.high - point.low) == size:
         how = NUMBER if max(straight, turned) >= len(first | final) / 2 else FORM
-    return Place(share * scale.last, how)
+    return Place(scale.first + share * size, how)
 
 
 @lru_cache(maxsize=PLACES_KEPT)

@@ -25,6 +25,9 @@ from valuesim_dspy.lexical.scales import (
 )
 from valuesim_dspy.lexical.text import Passage, idf, read_passage, stems
 
+OFF_SCALE = 0.1
+"""What options off the scale have of the prior."""
+
 NEAR = 0.4
 """Above temperature 0, options with at least this share of the best support may be drawn."""
 
@@ -51,25 +54,27 @@ class Weights:
         moderate: How much of the prior the options at the ends lose, in [0, 1].
         lean: How much more of it options have whose labels say more, in [0, 1].
         spread: Width of the kernel, in ranks of a scale of ten.
+        vague: How much wider it is for statements on another scale.
     """
 
     label: float = 1.0
     number: float = 1.0
-    form: float = 0.4
-    degree: float = 0.3
+    form: float = 0.2
+    degree: float = 0.2
     habit: float = 0.02
-    words: float = 1.5
-    option_words: float = 0.15
-    lens: float = 1.0
+    words: float = 1.0
+    option_words: float = 0.05
+    lens: float = 3.0
     field: float = 0.5
     told: float = 0.5
     counted: float = 0.02
     demo: float = 0.03
     content: float = 0.3
     prior: float = 0.05
-    moderate: float = 0.2
-    lean: float = 0.0
+    moderate: float = 0.3
+    lean: float = 0.2
     spread: float = 1.2
+    vague: float = 2.0
 
     def of(self, how: str) -> float:
         """The weight of a way in which a statement was placed."""
@@ -81,11 +86,12 @@ WEIGHTS = Weights()
 
 @dataclass(frozen=True, slots=True)
 class Vote:
-    """A statement's say: its text, its weight, and its rank on the offered scale."""
+    """A statement's say: its text, its weight, its rank on the scale, and whether that is vague."""
 
     text: str
     weight: float
     rank: float
+    vague: bool = False
 
 
 @dataclass(frozen=True)
@@ -118,7 +124,7 @@ def choose(prompt: Prompt, *, weights: Weights = WEIGHTS, rng: Random | None = N
     scale = read_scale(prompt.options)
     votes = [vote for vote in _statement_votes(prompt, weights) if vote.weight > 0]
     support = _prior(scale, weights)
-    _add(support, [*votes, *_demo_votes(prompt, weights)], weights)
+    _add(support, [*votes, *_demo_votes(prompt, weights)], scale, weights)
     if not scale.ordered:
         _add_content(support, prompt, weights)
     total = sum(support)
@@ -181,7 +187,9 @@ def _statement_votes(prompt: Prompt, weights: Weights) -> Iterator[Vote]:
             near = shared.get(index, 0.0) ** weights.words
             near += habit if place.how != DEGREE else 0.0
             weight = weights.of(place.how) * near * (1 + weights.lens * looked[index]) * raised
-            yield Vote(passage.sentences[index].text, weight, place.rank)
+            yield Vote(
+                passage.sentences[index].text, weight, place.rank, place.how in (FORM, DEGREE)
+            )
         for index, rank in placed.told:
             yield Vote(passage.sentences[index].text, weights.told * raised, rank)
         for rank, number in placed.counted:
@@ -223,26 +231,32 @@ def _likeness(one: frozenset[str], other: frozenset[str]) -> float:
 
 
 def _prior(scale: Scale, weights: Weights) -> list[float]:
+    size = len(scale.padded)
     if not scale.ordered:
-        return [weights.prior] * (scale.last + 1)
-    points = scale.points or (0.0,) * (scale.last + 1)
-    half = scale.last / 2 or 1.0
-    shape = [1 - weights.moderate * (rank / half - 1) ** 2 for rank in range(scale.last + 1)]
+        return [weights.prior] * size
+    middle, half = (scale.first + scale.last) / 2, (scale.last - scale.first) / 2 or 1.0
+    points = scale.points or (0.0,) * size
     return [
-        weights.prior * (one * (1 + weights.lean * point) if point is not None else 0.1)
-        for one, point in zip(shape, points, strict=True)
+        weights.prior
+        * (1 - weights.moderate * ((rank - middle) / half) ** 2)
+        * (1 + weights.lean * (point or 0.0))
+        if scale.first <= rank <= scale.last
+        else weights.prior * OFF_SCALE
+        for rank, point in enumerate(points)
     ]
 
 
-def _add(support: list[float], votes: Iterable[Vote], weights: Weights) -> None:
-    """Give each vote's weight to the options near its rank."""
-    width = max(0.45, weights.spread * (len(support) - 1) / 9)
-    heaps: dict[float, float] = {}
+def _add(support: list[float], votes: Iterable[Vote], scale: Scale, weights: Weights) -> None:
+    """Give each vote's weight to the options near its rank; the vaguer the vote, the wider."""
+    narrow = max(0.45, weights.spread * (scale.last - scale.first) / 9)
+    heaps: dict[tuple[float, bool], float] = {}
     for vote in votes:
-        heaps[vote.rank] = heaps.get(vote.rank, 0.0) + vote.weight
-    for place, weight in heaps.items():
+        heaps[vote.rank, vote.vague] = heaps.get((vote.rank, vote.vague), 0.0) + vote.weight
+    for (place, vague), weight in heaps.items():
+        width = narrow * (weights.vague if vague else 1.0)
         for rank in range(len(support)):
-            support[rank] += weight * exp(-(((rank - place) / width) ** 2))
+            if scale.first <= rank <= scale.last or rank == place:
+                support[rank] += weight * exp(-(((rank - place) / width) ** 2))
 
 
 def _add_content(support: list[float], prompt: Prompt, weights: Weights) -> None:

@@ -77,6 +77,7 @@ _SCALE = re.compile(
     rf"\bon a scale\b[^().\d]{{0,40}}?\b(?:from|of) (-?\d+){_POLE} (?:to|through) (-?\d+){_POLE}",
     re.IGNORECASE,
 )
+_APART = re.compile(r"\bnot ([a-z]+) (at all|very much|very often)\b")
 _OUT_OF = re.compile(r"\b(\d+) (?:out of|points out of) (\d+)\b")
 _NUMBER = re.compile(r"(?<![\w.])-?\d+(?![\w%]|\.\d)")
 _SUFFIXES = sorted(
@@ -207,10 +208,11 @@ def split_sentences(text: str) -> tuple[str, ...]:
 def find_degree(padded: str) -> tuple[float | None, str]:
     """Return the position and the words of the longest phrase of degree in lower-case words.
 
-    Of equally long phrases the first counts. An intensifier before a negative word is negative
-    ("very bad" is as far from the middle as "very good", on the other side).
+    Of equally long phrases the first counts, and "not satisfied at all" holds "not at all". An
+    intensifier before a negative word is negative ("very bad" is as far from the middle as
+    "very good", on the other side).
     """
-    tokens = padded.split()
+    tokens = _APART.sub(r"not \2 \1", padded).split()
     best, phrase, longest = None, "", 0
     for start in range(len(tokens)):
         for length in range(min(_LONGEST_DEGREE, len(tokens) - start), longest, -1):

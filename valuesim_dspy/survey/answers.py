@@ -42,7 +42,7 @@ def encode(question: Question, values: Array) -> Array:
     lookup = np.full(256, UNKNOWN_CODE, dtype=np.int8)
     codes = np.array([*question.codes, *question.missing], dtype=np.int16)
     lookup[codes + 128] = codes
-    clipped: Array = np.clip(values, -128, 127).astype(np.int16)
+    clipped: Array = np.clip(values.astype(np.int64), -128, 127)
     return lookup[clipped + 128]
 
 

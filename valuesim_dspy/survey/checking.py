@@ -19,6 +19,8 @@ from valuesim_dspy.survey.csv_rows import ATTRIBUTES
 from valuesim_dspy.survey.people import People, ReadReport
 
 Array = npt.NDArray[Any]
+_DTYPES = {"int32": "iu", "float64": "iuf"}
+_NEEDED = {"int32": "integers", "float64": "numbers"}
 UnknownCodes = dict[str, dict[int | str, int]]
 
 
@@ -47,18 +49,13 @@ def make_people(
         SurveyDataError: A column is unknown, or its length, type or values do not fit.
     """
     n = _check(codebook, questions, attributes, path)
-    columns: dict[str, Array] = {}
-    unknown: UnknownCodes = {}
-    for name in asked:
-        if name in questions:
-            columns[name] = encode(codebook[name], questions[name])
-            set_aside = Counter(questions[name][columns[name] == UNKNOWN_CODE].tolist())
-            if set_aside:
-                unknown[name] = dict(sorted(set_aside.items()))
+    columns, unknown = _encoded(codebook, questions, asked)
     ids = _ids(attributes.get("D_INTERVIEW"), n)
     alphas = _alphas(codebook, attributes, n, unknown)
     countries = tuple(sorted(set(alphas)))
     at = {alpha: place for place, alpha in enumerate(countries)}
+    weights, s018 = (_weights(attributes, name, n, path) for name in ("W_WEIGHT", "S018"))
+    years = np.clip(attributes.get("A_YEAR", np.zeros(n)), 0, 9999)
     report = ReadReport(
         rows=n,
         columns_missing=tuple(name for name in asked if name not in questions),
@@ -76,14 +73,29 @@ def make_people(
         rows=np.arange(1, n + 1),
         country=np.array([at[alpha] for alpha in alphas], dtype=np.int16),
         countries=countries,
-        weights=_weights(attributes, "W_WEIGHT", n, path),
-        s018=_weights(attributes, "S018", n, path),
-        years=np.maximum(attributes.get("A_YEAR", np.zeros(n)), 0).astype(np.int16),
+        weights=weights,
+        s018=s018,
+        years=years.astype(np.int16),
         report=report,
         stamp=_stamp(attributes, path),
-        digest=digest or _digest({**columns, "ids": ids, "countries": alphas}),
+        digest=digest or _digest({**columns, "w": weights, "ids": ids, "countries": alphas}),
         path=path,
     )
+
+
+def _encoded(
+    codebook: Codebook, questions: Mapping[str, Array], asked: Sequence[str]
+) -> tuple[dict[str, Array], UnknownCodes]:
+    """Checked codes by question, and what was set aside."""
+    columns: dict[str, Array] = {}
+    unknown: UnknownCodes = {}
+    for name in asked:
+        if name in questions:
+            columns[name] = encode(codebook[name], questions[name])
+            set_aside = Counter(questions[name][columns[name] == UNKNOWN_CODE].tolist())
+            if set_aside:
+                unknown[name] = dict(sorted(set_aside.items()))
+    return columns, unknown
 
 
 def _check(
@@ -101,13 +113,15 @@ def _check(
     n = len(next(iter(questions.values())))
     if not n:
         raise SurveyDataError("there are no rows", path=path)
+    for name in questions:
+        codebook[name]  # raises on a question that does not exist
     for name, column in {**questions, **attributes}.items():
         if np.shape(column) != (n,):
             message = f"the column has shape {np.shape(column)}; ({n},) is needed"
             raise SurveyDataError(message, path=path, column=name)
-        whole = codebook[name].id if name in questions else ATTRIBUTES[name] == "int32"
-        if whole and not np.issubdtype(column.dtype, np.integer):
-            message = f"the column holds {column.dtype}; integers are needed"
+        kind = "int32" if name in questions else ATTRIBUTES[name]
+        if kind != "text" and column.dtype.kind not in _DTYPES[kind]:
+            message = f"the column holds {column.dtype}; {_NEEDED[kind]} are needed"
             raise SurveyDataError(message, path=path, column=name)
     return n
 

@@ -61,7 +61,9 @@ class Respondents(Sequence[Respondent]):
         """
         codebook = load_codebook() if codebook is None else codebook
         asked = [question.id for question in codebook]
-        return cls(make_people(codebook, questions, attributes or {}, asked=asked))
+        columns = {name: np.asarray(column) for name, column in questions.items()}
+        others = {name: np.asarray(column) for name, column in (attributes or {}).items()}
+        return cls(make_people(codebook, columns, others, asked=asked))
 
     @property
     def codebook(self) -> Codebook:

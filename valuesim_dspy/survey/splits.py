@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -36,8 +36,6 @@ __all__ = [
 
 SPLIT_KINDS = ("random", "paper")
 STRATIFY = ("country", None)
-# drawn in this order, so that another number of train people changes no test person
-_DRAWN = ("test", "dev", "val", "train")
 _PAPER_SIZE = 100
 
 
@@ -159,27 +157,18 @@ def make_split(
             raise ConfigError(f"not possible: {value!r}", key=key, value=value, allowed=allowed)
     if test is None:
         test = 0.2 if kind == "random" else _PAPER_SIZE
-    ids, countries = respondents.ids, respondents.alphas
+    ids = respondents.ids
     first = {id: place for place, id in reversed(list(enumerate(ids)))}
-    people = sorted(first.values())
-    sizes = {
-        role: _number_of(role, wish, len(people))
-        for role, wish in (("test", test), ("dev", dev), ("val", val), ("train", train))
-    }
-    if sum(sizes.values()) > len(people):
-        wishes = ", ".join(f"{role} {size}" for role, size in sizes.items())
-        message = f"{wishes} are more than the {len(people)} people there are: ask for fewer"
-        raise ConfigError(message, key="train")
-    drawn: list[int] = []
-    if kind == "paper":
-        drawn = _published_people(respondents, sizes["test"])
-        taken = {ids[place] for place in drawn}
-        people = [place for place in people if ids[place] not in taken]
-    strata = [countries[place] if stratify else "" for place in people]
-    drawn += _spread(people, strata, random.Random(f"{seed} people"))
+    # in this order, so that another number of train people changes no test person
+    sizes = _sizes({"test": test, "dev": dev, "val": val, "train": train}, len(first))
+    drawn = _published_people(respondents, sizes["test"]) if kind == "paper" else []
+    taken = {ids[place] for place in drawn}
+    people = [place for id, place in first.items() if id not in taken]
+    countries = respondents.alphas if stratify else [""] * len(ids)
+    drawn += _spread(sorted(people), countries, random.Random(f"{seed} people"))
     roles: dict[str, tuple[int, ...]] = {}
-    for role in _DRAWN:
-        roles[role], drawn = tuple(drawn[: sizes[role]]), drawn[sizes[role] :]
+    for role, size in sizes.items():
+        roles[role], drawn = tuple(drawn[:size]), drawn[size:]
     return Split(
         seed=seed,
         kind=kind,
@@ -202,6 +191,16 @@ def paper_sample(n_rows: int = 97220, size: int = _PAPER_SIZE, seed: int = 42) -
     if not 0 <= size <= n_rows:
         raise ConfigError(f"no {size} people among {n_rows} rows", key="size", value=size)
     return tuple(row + 1 for row in random.Random(seed).sample(range(n_rows), size))
+
+
+def _sizes(wishes: Mapping[str, int | float], total: int) -> dict[str, int]:
+    """Numbers of people by role, if there are enough of them."""
+    sizes = {role: _number_of(role, wish, total) for role, wish in wishes.items()}
+    if sum(sizes.values()) > total:
+        asked = ", ".join(f"{role} {size}" for role, size in sizes.items())
+        message = f"{asked} are more than the {total} people there are: ask for fewer"
+        raise ConfigError(message, key="train")
+    return sizes
 
 
 def _number_of(role: str, wish: int | float, total: int) -> int:
@@ -228,11 +227,11 @@ def _published_people(respondents: Respondents, size: int) -> list[int]:
     return [place_of[row] for row in rows]
 
 
-def _spread(people: Iterable[int], strata: Iterable[str], rng: random.Random) -> list[int]:
+def _spread(people: Iterable[int], strata: Sequence[str], rng: random.Random) -> list[int]:
     """Shuffle people so that every stretch holds each stratum in proportion."""
     members: dict[str, list[tuple[float, int]]] = {}
-    for place, stratum in zip(people, strata, strict=True):
-        members.setdefault(stratum, []).append((rng.random(), place))
+    for place in people:
+        members.setdefault(strata[place], []).append((rng.random(), place))
     order: list[tuple[float, int]] = []
     for stratum in sorted(members):
         offset, size = rng.random(), len(members[stratum])

@@ -1,0 +1,138 @@
+"""A student under a teleprompter: its runs counted, a stop let through, all output kept private."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dspy
+
+from valuesim_dspy.simulate import STOPS
+
+
+class StopCompilingError(BaseException):
+    """An error that ends the whole job, on its way past DSPy.
+
+    DSPy's teleprompters catch every `Exception`, count it as a failed example and go on, a spent
+    budget too; this one they cannot catch.
+
+    Args:
+        error: One of `STOPS`.
+    """
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+        super().__init__(str(error))
+
+
+class Watch:
+    """Counts the runs of a student and of all its copies; safe to use from many threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._stop: StopCompilingError | None = None
+        self.runs = self.answered = 0
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Watch:
+        return self
+
+    @property
+    def failed(self) -> int:
+        """Runs that ended in an error."""
+        return self.runs - self.answered
+
+    def start(self) -> None:
+        """Count a run; refuse it once the job is to end, since others are still queued."""
+        with self._lock:
+            if self._stop is not None:
+                raise StopCompilingError(self._stop.error)
+            self.runs += 1
+
+    def end(self) -> None:
+        """Count an answer."""
+        with self._lock:
+            self.answered += 1
+
+    def stop(self, error: Exception) -> StopCompilingError:
+        """End the job: return what is to be raised here, and raise it in every later run."""
+        with self._lock:
+            self._stop = StopCompilingError(error)
+            return self._stop
+
+
+class _Watching:
+    """Put before a program's class."""
+
+    _watch: Watch
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        self._watch.start()
+        try:
+            prediction = super().forward(*args, **kwargs)  # type: ignore[misc]
+        except STOPS as error:
+            raise self._watch.stop(error) from error
+        self._watch.end()
+        return prediction
+
+
+def watched(program: dspy.Module, watch: Watch) -> Any:
+    """Return a copy of a program whose runs, and those of its copies, are watched.
+
+    A subclass and no wrapper: predictors keep their names, and the program its other methods.
+    """
+    copy = program.deepcopy()
+    copy.__class__ = type(type(program).__name__, (_Watching, type(program)), {})
+    copy._watch = watch
+    return copy
+
+
+def unwatched(program: dspy.Module, kind: type[dspy.Module]) -> Any:
+    """Return a program to its class, without what DSPy's teleprompters attach to it."""
+    program.__class__ = kind
+    # With candidate programs every one tried, and its predictions, would be kept in memory;
+    # with the mark of a compiled module its predictors would be hidden from modules around it.
+    for name in ("_watch", "candidate_programs"):
+        vars(program).pop(name, None)
+    program._compiled = False
+    return program
+
+
+@contextlib.contextmanager
+def private_output(path: Path | None) -> Iterator[None]:
+    """Send standard output, standard error and DSPy's log into a file for its owner only.
+
+    It holds for the whole process, and so for other threads too: run one compilation at a time.
+
+    Args:
+        path: The file, continued where it exists; None throws everything away.
+    """
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    target = os.devnull if path is None else path
+    descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    with os.fdopen(descriptor, "a", encoding="utf-8", errors="backslashreplace") as file:
+        if path is not None:
+            path.chmod(0o600)
+        handler = logging.StreamHandler(file)
+        with (
+            _only_handler(logging.getLogger("dspy"), handler),
+            contextlib.redirect_stdout(file),
+            contextlib.redirect_stderr(file),
+        ):
+            yield
+
+
+@contextlib.contextmanager
+def _only_handler(logger: logging.Logger, handler: logging.Handler) -> Iterator[None]:
+    """Let a logger's lines, which name cases and their true answers, reach one handler only."""
+    handlers, propagate = logger.handlers, logger.propagate
+    logger.handlers, logger.propagate = [handler], False
+    try:
+        yield
+    finally:
+        logger.handlers, logger.propagate = handlers, propagate
