@@ -13,17 +13,25 @@ from collections.abc import Callable
 
 import dspy
 
-from valuesim_dspy.lexical import LEXICAL_MODEL, LexicalEngine, ScriptedEngine
-from valuesim_dspy.lexical import lens, parsing, scales, text
+from valuesim_dspy.lexical import (
+    LEXICAL_MODEL,
+    LexicalEngine,
+    ScriptedEngine,
+    lens,
+    parsing,
+    scales,
+    text,
+)
+from valuesim_dspy.lexical.text import word_set
 
 FACTS, CALLS, COLD_CALLS, ROUNDS = 230, 300, 15, 3
 LABELS = ("Very important", "Rather important", "Not very important", "Not at all important")
-MATTERS = tuple(
-    f"{kind} {thing}"
-    for kind in ("local", "foreign", "public", "private", "modern", "rural", "national", "religious")
-    for thing in "schools police courts unions banks parties charities festivals customs "
-    "newspapers hospitals farms families councils armies churches games songs laws taxes".split()
+KINDS = word_set("local foreign public private modern rural national religious")
+THINGS = word_set(
+    "schools police courts unions banks parties charities festivals customs newspapers hospitals "
+    "farms families councils armies churches games songs laws taxes"
 )
+MATTERS = tuple(f"{kind} {thing}" for kind in sorted(KINDS) for thing in sorted(THINGS))
 
 
 class AnswerQuestion(dspy.Signature):

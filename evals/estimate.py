@@ -8,6 +8,7 @@ from typing import Any
 
 import dspy
 
+from valuesim_dspy.case import Case
 from valuesim_dspy.errors import ConfigError
 from valuesim_dspy.modules import BACKSTORY_TOKENS
 from valuesim_dspy.roles import LMRole
@@ -69,7 +70,7 @@ def benchmark_cost(program: dspy.Module, examples: Sequence[dspy.Example]) -> Co
     people = len({example.case.profile for example in examples})
     total = Cost()
     for name, predictor in program.named_predictors():
-        tokens = sum(prompt_tokens(predictor, example.case) for example in sample) // len(sample)
+        tokens = sum(prompt_tokens(program, predictor, ex.case) for ex in sample) // len(sample)
         low = high = len(examples)
         written = ANALYSIS_TOKENS
         if name.endswith("writer.backstory"):
@@ -81,10 +82,11 @@ def benchmark_cost(program: dspy.Module, examples: Sequence[dspy.Example]) -> Co
     return total
 
 
-def prompt_tokens(predictor: Any, case: Any) -> int:
+def prompt_tokens(program: Any, predictor: Any, case: Case) -> int:
     """Estimate the prompt of one predictor for a case, demos and instructions included."""
-    facts = case.profile.facts_text
-    inputs = {**case.inputs(), "backstory": facts, "views": "x" * (3 * 4 * ANALYSIS_TOKENS)}
+    read = program.inputs(case) if hasattr(program, "inputs") else case.inputs()
+    story = case.profile.facts_text
+    inputs = {**read, "backstory": story, "views": "x" * (3 * 4 * ANALYSIS_TOKENS)}
     wanted = {name: inputs[name] for name in predictor.signature.input_fields}
     messages = dspy.ChatAdapter().format(predictor.signature, predictor.demos, wanted)
     return sum(estimate_tokens(str(message["content"])) for message in messages)
@@ -104,7 +106,7 @@ def check_context(
     for name, predictor in program.named_predictors():
         is_story = name.endswith("writer.backstory")
         reply = min(BACKSTORY_TOKENS, role.context // 2) if is_story else role.max_tokens
-        needed = prompt_tokens(predictor, longest.case) + reply
+        needed = prompt_tokens(program, predictor, longest.case) + reply
         if needed > role.context:
             raise ConfigError(
                 f"the predictor {name} needs about {needed} tokens of context and {key} takes "

@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from evals.tracked_runs import ARM, LEVEL, PARENT, PREDICTIONS_FILE
+from evals.tracked_runs import ARM, CASE, LEVEL, PARENT, PREDICTIONS_FILE
 from evals.tracking import Tracker
 from valuesim_dspy.errors import MissingDataError
 from valuesim_dspy.store import artifact_root
@@ -61,7 +61,7 @@ def load_predictions(tracker: Tracker, run_id: str, file: str = PREDICTIONS_FILE
     """
     # Not read_json: it takes a salted key of digits for a number.
     table = json.loads(tracker.read_text(run_id, file))
-    frame = pd.DataFrame(table["data"], columns=table["columns"])
+    frame = pd.DataFrame(table["data"], columns=table["columns"]).drop(columns=CASE)
     for name in frame.columns:
         if name in ("truth", "answer") or name.startswith("view_"):
             frame[name] = frame[name].astype("Int64")

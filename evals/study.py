@@ -14,7 +14,7 @@ from typing import Any
 
 import dspy
 
-from evals.baselines import BASELINES, build_baseline
+from evals.baselines import BASELINES, RAG, build_baseline
 from evals.embedders import make_embedder
 from valuesim_dspy.cache import ResponseCache
 from valuesim_dspy.case import make_cases
@@ -227,7 +227,9 @@ def build_arm(study: Study, name: str) -> dspy.Module:
     if manifest.kind == ValueSim.kind:
         return load_program(name)
     program = load_program(name, build=build_baseline)
-    return program.bind(study.retriever) if hasattr(program, "bind") else program
+    if isinstance(program, RAG):
+        program.bind(study.retriever, k=study.config.embedder.k)
+    return program
 
 
 @lru_cache(maxsize=1)

@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 IDENTITY, LEVEL, ARM = "valuesim.identity", "valuesim.level", "valuesim.arm"
 PARENT, NOTE, SOURCE = "mlflow.parentRunId", "mlflow.note.content", "mlflow.source.name"
-KEPT_BACK = "kept_back"
+KEPT_BACK, CASE = "kept_back", "case"
 PREDICTIONS_FILE, PROGRAM_FOLDER, CONFIG_FILE = "predictions.json", "program", "config.json"
 
 
@@ -58,7 +58,7 @@ class TrackedRun:
             prefix: The set they belong to, such as `val`; "" for the set that is reported.
             step: Where on a curve.
         """
-        lead = f"{prefix}/" if prefix else ""
+        lead = f"{prefix}." if prefix else ""
         self._log_points([(f"{lead}{name}", value, step) for name, value in metrics.items()])
 
     def log_curve(self, name: str, values: Sequence[float], *, first: int = 1) -> None:
@@ -97,8 +97,9 @@ class TrackedRun:
         """
         if not self.tracker.rows_allowed:
             return self._keep_back("predictions")
-        # MLflow's own log_table appends, which would double the rows of a job that goes on.
-        text = frame.to_json(orient="split", index=False, date_format="iso", double_precision=15)
+        # Not MLflow's log_table: it appends, which doubles the rows of a job that goes on.
+        shown = _shown(frame)
+        text = shown.to_json(orient="split", index=False, date_format="iso", double_precision=15)
         self.tracker.log_text(self.run_id, str(text), file)
         self.tracker.mark_table(self.run_id, file)
         return True
@@ -119,7 +120,7 @@ class TrackedRun:
 
     def _keep_back(self, what: str) -> bool:
         log.warning("%s of %s: not sent to the tracking server (--share-rows)", what, self.name)
-        self.set_tags({KEPT_BACK: what})
+        self.set_tags({f"{KEPT_BACK}.{what}": "yes"})
         return False
 
 
@@ -180,6 +181,15 @@ def _begin_or_continue(
     tracker.resume(found[0], name)
     tracker.set_tags(found[0], tags)
     return found[0], True
+
+
+def _shown(frame: pd.DataFrame) -> pd.DataFrame:
+    """Put first what the UI takes to line up the arms' tables: the case, and then the answer."""
+    first = ("answer", "truth", "correct", "status", "decision")
+    lead = [name for name in first if name in frame]
+    shown = frame[[*lead, *(name for name in frame if name not in lead)]]
+    shown.insert(0, CASE, frame["respondent"] + " " + frame["question"])
+    return shown
 
 
 def _short(value: float) -> float:

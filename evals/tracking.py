@@ -15,45 +15,19 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from evals.job_facts import DataFacts, JobFacts
-from evals.tracked_runs import LEVEL, JobRun
+from evals.tracked_runs import JobRun
 from valuesim_dspy.errors import MissingDataError, ValueSimError
 from valuesim_dspy.store import artifact_root
 from valuesim_dspy.ui import (
     EXPERIMENT,
+    EXPERIMENT_TAGS,
     MLFLOW_ENVIRONMENT,
-    VIEW,
     prepare_store,
     store_error,
     without_credentials,
 )
 
 LOGGED_TABLES = "mlflow.loggedArtifacts"
-# What the link of `valuesim ui` shows: the columns that tell which arm is best, and their widths.
-_COLUMNS = {
-    "metrics.`accuracy`": 90,
-    "metrics.`accuracy_low`": 110,
-    "metrics.`accuracy_high`": 115,
-    "metrics.`accuracy_minus_rag`": 155,
-    "metrics.`nmae`": 75,
-    "metrics.`invalid_rate`": 100,
-    "metrics.`calls_needed`": 105,
-    "params.`task_lm`": 140,
-    "params.`fold`": 110,
-    "params.`split`": 120,
-    "params.`people`": 75,
-    "params.`knows`": 70,
-    "tags.`job`": 120,
-}
-_VIEW_STATE = {
-    "searchFilter": f"tags.`{LEVEL}` = 'arm'",
-    "selectedColumns": list(_COLUMNS),
-    "columnOrder": list(_COLUMNS),
-    "columnWidths": _COLUMNS,
-    # This spelling, unlike `attributes.start_time`, does not fold arms away under their job.
-    "orderByKey": "attributes.`Created`",
-    "orderByAsc": False,
-}
-_EXPERIMENT_TAGS = {f"mlflow.sharedViewState.{VIEW}": json.dumps(_VIEW_STATE)}
 
 
 class Tracker:
@@ -252,7 +226,7 @@ class Tracker:
         found = self.client.get_experiment_by_name(EXPERIMENT)
         if found is None:
             try:
-                self.client.create_experiment(EXPERIMENT, location, tags=_EXPERIMENT_TAGS)
+                self.client.create_experiment(EXPERIMENT, location, tags=EXPERIMENT_TAGS)
             except MlflowException as error:
                 if error.error_code != "RESOURCE_ALREADY_EXISTS":
                     raise
@@ -261,7 +235,7 @@ class Tracker:
         if location and found and found.artifact_location != location:
             _follow_move(self.uri, found.artifact_location, location)
         found = self.client.get_experiment_by_name(EXPERIMENT)
-        for name, value in _EXPERIMENT_TAGS.items():
+        for name, value in EXPERIMENT_TAGS.items():
             if found.tags.get(name) != value:
                 self.client.set_experiment_tag(found.experiment_id, name, value)
         return found

@@ -12,7 +12,7 @@ import dspy
 
 from evals.benchmark import Result
 from evals.embedders import weak_baseline_note
-from evals.estimate import Cost, benchmark_cost, check_context, cost_lines, prices
+from evals.estimate import check_context
 from evals.job_facts import describe_job
 from evals.metrics import SCORES
 from evals.recording import arm_run, measure, result_metrics
@@ -20,8 +20,14 @@ from evals.report import comparison_table, describe_study
 from evals.study import Study, build_arm, open_study
 from evals.tracked_runs import JobRun
 from evals.tracking import Tracker
+from optimize.planning import (
+    announce,
+    arms_to_compile,
+    check_sets,
+    find_teleprompter,
+    references,
+)
 from optimize.teleprompters import (
-    TELEPROMPTERS,
     Compilation,
     Compiled,
     Teleprompter,
@@ -75,7 +81,7 @@ def run_job(config: JobConfig, *, is_agreed: bool = False) -> Job:
     teleprompter = find_teleprompter(config)
     options = teleprompter.parse(config.compile.options)
     with open_study(config) as study:
-        _check_sets(study)
+        check_sets(study)
         students = {name: build_arm(study, name) for name in arms_to_compile(config)}
         cases = study.examples("val") + study.examples("dev")
         for name, program in students.items():
@@ -89,79 +95,6 @@ def run_job(config: JobConfig, *, is_agreed: bool = False) -> Job:
         tracker = Tracker(config.store, share_rows=config.share_rows)
         with tracker.job(describe_job(study, command="optimize", subject=config.variant)) as run:
             return _Steps(study, run, teleprompter, options).take(students)
-
-
-def find_teleprompter(config: JobConfig) -> Teleprompter:
-    """Return the teleprompter that a config names.
-
-    Raises:
-        ConfigError: There is none of that name.
-    """
-    name = config.compile.teleprompter
-    if name not in TELEPROMPTERS:
-        raise ConfigError(
-            "no such teleprompter",
-            key="compile.teleprompter",
-            value=name,
-            allowed=TELEPROMPTERS,
-        )
-    return TELEPROMPTERS[name]
-
-
-def arms_to_compile(config: JobConfig) -> list[str]:
-    """Return the arms compiled beside the variant, then the variant, each once."""
-    return list(dict.fromkeys((*config.compile.arms, config.variant)))
-
-
-def _check_sets(study: Study) -> None:
-    for role in ("train", "val", "dev"):
-        if not study.examples(role):
-            raise ConfigError(
-                f"the {role}set is empty: no respondent of it answered a {role} target",
-                key=f"protocol.{role}",
-            )
-
-
-def announce(
-    study: Study,
-    students: dict[str, dspy.Module],
-    teleprompter: Teleprompter,
-    options: Any,
-    *,
-    is_agreed: bool,
-) -> None:
-    """Print the estimate of calls, tokens and money, phase by phase.
-
-    Raises:
-        ConfigError: It is above what the config lets pass without consent.
-    """
-    sets = {role: study.examples(role) for role in ("train", "val", "dev")}
-    phases = {}
-    for name in _references(study, students):
-        phases[f"measuring {name}"] = _measuring(build_arm(study, name), sets)
-    for name, program in students.items():
-        phases[f"measuring {name}, twice"] = _measuring(program, sets).scaled(2, 2)
-        one_run = benchmark_cost(program, sets["train"][:1])
-        times = teleprompter.runs(options, len(sets["train"]), len(sets["val"]))
-        phases[f"compiling {name}"] = one_run.scaled(*times)
-    model = study.task_lm.model
-    print(f"estimate, nothing of it cached ({model}):", flush=True)  # noqa: T201
-    print("\n".join(cost_lines(phases, prices(study.config.task_lm))), flush=True)  # noqa: T201
-    most, limit = sum(phases.values(), Cost()).calls[1], study.config.confirm_calls
-    if not study.offline and not is_agreed and most > limit:
-        raise ConfigError(
-            f"up to {most:,} calls of {model} may be needed, more than {limit:,}; pass --yes to "
-            "agree, or make the job smaller",
-            key="confirm_calls",
-        )
-
-
-def _references(study: Study, students: dict[str, dspy.Module]) -> list[str]:
-    return [name for name in study.config.baselines if name not in students]
-
-
-def _measuring(program: dspy.Module, sets: dict[str, list[dspy.Example]]) -> Cost:
-    return benchmark_cost(program, sets["val"]) + benchmark_cost(program, sets["dev"])
 
 
 @dataclass(eq=False)
@@ -179,7 +112,7 @@ class _Steps:
 
     def take(self, students: dict[str, dspy.Module]) -> Job:
         """Measure everything uncompiled, RAG first, then compile and measure arm by arm."""
-        uncompiled = [*_references(self.study, students), *students]
+        uncompiled = [*references(self.study, students), *students]
         for name in sorted(uncompiled, key=lambda name: name != REFERENCE):
             self.seeds[name] = self.measure(name, build_arm(self.study, name), name)
         for name, student in students.items():

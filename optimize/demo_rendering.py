@@ -95,8 +95,9 @@ def _analysis(shown: Mapping[str, str], case: Case, answer: int) -> str:
     # What is not known stands in brackets wherever a case says so.
     told = [f'"{line}"' for line in evidence if line and not line.startswith("(")]
     label = plain_text(case.question.label(answer))
-    nearest = f"Nearest to the question stand {' and '.join(told)}. " if told else ""
-    return f"{nearest}The option this person chooses is {answer} ({label})."
+    named = f"{answer} ({label})" if label != str(answer) else label
+    nearest = f"Nearest to the question stands {' and '.join(told)} " if told else ""
+    return f"{nearest}The option this person chooses is {named}."
 
 
 def demo_counts(program: dspy.Module) -> dict[str, int]:

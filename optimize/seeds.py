@@ -13,7 +13,8 @@ from evals.intervals import Interval, paired_difference
 from evals.past_runs import count_test_read
 from evals.recording import measure
 from evals.study import build_arm, open_study
-from optimize.compile import arms_to_compile, run_job
+from optimize.compile import run_job
+from optimize.planning import arms_to_compile
 from valuesim_dspy.config import JobConfig
 
 REFERENCE = "rag"

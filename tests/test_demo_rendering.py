@@ -108,7 +108,10 @@ def test_the_analysis_quotes_evidence_and_names_the_option() -> None:
     label = load_codebook()["Q69"].label(2)
     quoted = demo.analysis.split('"')[1]
     assert f"- {quoted}" in demo.facts.splitlines()
-    assert demo.analysis.endswith(f"The option this person chooses is 2 ({label}).")
+    assert demo.analysis.endswith(f'" The option this person chooses is 2 ({label}).')
+    add_labeled_demos(program, [make_example(case("Q164"), 4)])
+    inner = program.direct.answer.demos[0].analysis
+    assert inner.endswith("chooses is 4."), "a place on a scale is not told twice"
 
 
 def test_the_behavioral_analysis_quotes_habits_too() -> None:

@@ -81,8 +81,8 @@ def test_the_crossed_interval_is_that_of_a_plain_loop() -> None:
 
 def test_draws_without_a_case_are_left_out_of_the_crossed_interval() -> None:
     """Where drawn people and drawn questions never meet there is no mean, and no NaN end."""
-    found = crossed_interval([1.0, 0.0], ["a", "b"], ["x", "y"], seed=0)
-    assert (found.low, found.high) == (0.0, 1.0)
+    found = crossed_interval([1.0, 3.0], ["a", "b"], ["x", "y"], seed=0)
+    assert (found.low, found.high) == (1.0, 3.0)
 
 
 def test_the_width_is_that_of_the_mean_of_clusters() -> None:

@@ -136,7 +136,7 @@ def test_failures_are_wrong_and_shown_as_rates_of_their_own() -> None:
 def test_below_the_coverage_limit_a_row_has_no_score() -> None:
     """An arm that answered too little is invalid, not merely worse."""
     low = result("blank", "1111f 11111")  # 90 of 100 answered
-    row = tables(render(rag(), low, country_mode()))[0]["blank"]
+    row = tables(render(rag(), valuesim(), low, country_mode()))[0]["blank"]
     assert row["accuracy % [95 %]"] == "invalid: coverage 0.90"
     assert row["minus rag [95 %]"] == row["skill"] == row["nMAE (n)"] == "-"
     assert row["fail+inv"] == "10.0+0.0"
@@ -312,7 +312,7 @@ def test_what_cannot_be_compared_is_refused() -> None:
     with pytest.raises(ConfigError, match="allowed: rag, valuesim"):
         render(rag(), valuesim(), reference="ragg")
     with pytest.raises(ConfigError, match="not on the same cases"):
-        render(rag(), valuesim(asked=["Q1", "Q2", "Q3", "Q4", "Q5"]))
+        render(rag(), valuesim(asked=["Q1", "Q2", "Q3", "Q4", "Q5"]), reference=None)
 
 
 def test_a_difference_in_a_sentence() -> None:
@@ -357,7 +357,9 @@ def test_one_respondent_has_no_interval() -> None:
 
 def test_tiny_negative_differences_are_not_minus_zero() -> None:
     """A difference that rounds to nothing is 0.0."""
-    sentence = difference_sentence(rag(), rag(label="again"))
+    whole = rag(label="again")
+    less = replace(rag(), frame=whole.frame.assign(correct=whole.frame["correct"] - 1e-5))
+    sentence = difference_sentence(less, whole)
     assert "rag minus again: +0.0 points of accuracy [0.0, 0.0]" in sentence
 
 

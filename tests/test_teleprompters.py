@@ -5,6 +5,7 @@ import json
 import logging
 import stat
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -273,39 +274,33 @@ def test_a_tie_goes_to_the_earlier_candidate() -> None:
 def test_the_seed_decides_the_result(name: str) -> None:
     """Equal seeds give equal states, other seeds other ones."""
 
-    def by_demos(request: Any) -> dict[str, Any]:
-        return reply(2 if read_request(request).demos else 2 - ("Q" in "never"))
+    def needs_demos(request: Any) -> dict[str, Any]:
+        asked = read_request(request)
+        is_val = asked.values["question"] in {ex.case.question_text for ex in valset}
+        return reply(1 if is_val and not asked.demos else 2)
 
-    def compiled(seed: int) -> str:
-        engine = ScriptedEngine(by_demos)
-        # The valset's true code is only reached with demos, so that no search keeps none.
-        needs = examples(VAL_QUESTIONS, 2, truth=2, first=8)
-        made = run(name, engine, {}, seed=seed, valset=needs, score=prefer_demos)
-        return state(made.program)
-
-    def prefer_demos(example: Any, prediction: Any, trace: Any = None) -> float | bool:
-        if trace is not None:
-            return True
-        return float(bool(dspy.settings.lm) and next(scores))
-
-    def rising() -> Any:
-        # The first candidate scores 0, the second 1, later ones 0 again.
-        yield from [0.0] * 4 + [1.0] * 4
-        while True:
-            yield 0.0
-
+    valset = examples(VAL_QUESTIONS, 2, first=8)
     states = []
     for seed in (1, 1, 2, 3):
-        scores = rising()
-        states.append(compiled(seed))
+        made = run(name, ScriptedEngine(needs_demos), seed=seed, valset=valset)
+        assert made.demos
+        states.append(state(made.program))
     assert states[0] == states[1] and len(set(states)) == 3
 
 
 def test_threads_give_the_same_program() -> None:
     """The search runs cases side by side where the model is elsewhere."""
 
+    class Tracking(LexicalEngine):
+        def complete(self, request: Any) -> Any:
+            where[-1].add(threading.current_thread() is threading.main_thread())
+            return super().complete(request)
+
+    where: list[set[bool]] = []
+
     def search(threads: int) -> Compiled:
-        made = compilation(LexicalEngine(), threads=threads)
+        where.append(set())
+        made = compilation(Tracking(), threads=threads)
         lm = made.task_lm
         if threads > 1:
             lm.__class__ = Elsewhere
@@ -315,6 +310,7 @@ def test_threads_give_the_same_program() -> None:
 
     one, many = search(1), search(4)
     assert state(one.program) == state(many.program) and one.candidates == many.candidates
+    assert where[0] == {True} and False in where[1], "the second search did use threads"
 
 
 def test_the_teacher_answers_where_one_is_given() -> None:
@@ -415,12 +411,12 @@ def test_no_saved_program_holds_a_row_or_a_key(tmp_path: Path) -> None:
         manifest = Manifest(
             kind=student.kind, variant=student.variant, codebook={"id": "wvs7", "version": 1}
         )
-        folder = save_program(made.program, tmp_path / name / student.kind, manifest)
+        build: dict[str, Any] = {"build": build_baseline} if student.kind == "rag" else {}
+        folder = save_program(made.program, tmp_path / name / student.kind, manifest, **build)
         text = (folder / "program.json").read_text()
         for ex in examples(TRAIN_QUESTIONS, 4) + examples(VAL_QUESTIONS, 2, first=8):
             assert ex.case.profile.key not in text
         assert '"case"' not in text and "Case(" not in text
-        build: dict[str, Any] = {"build": build_baseline} if student.kind == "rag" else {}
         assert state(load_program(folder, **build)) == state(made.program)
 
 

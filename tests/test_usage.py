@@ -56,6 +56,18 @@ def test_hits_are_needed_and_not_paid() -> None:
     assert (meter.needed, meter.paid, meter.failed) == (ONE + ONE, ONE, 1)
 
 
+def test_a_request_that_comes_again_is_needed_once() -> None:
+    """One backstory serves all of a person's questions: a cold cache would pay for it once."""
+    job = Meter("job")
+    for _ in range(2):
+        row = job.child("a case")
+        row.record(ONE, paid=False, key="the same request")
+        row.record(ONE, paid=False, key="the same request")
+        assert row.needed == ONE
+    job.record(ONE, paid=True, key="another request")
+    assert (job.needed, job.paid) == (ONE + ONE, ONE)
+
+
 def test_children_count_for_their_parents_and_not_for_each_other() -> None:
     """A record flows up the line; two children of one name are two meters."""
     run = Meter("run")

@@ -73,6 +73,8 @@ class ResponseCache:
         """
         scope = current_call()
         key = self.key(request, ignored_args_for_cache_key or ())
+        if scope is not None:
+            scope.key = key
         while key is not None:
             record, flight = self._look(key, scope)
             if record is not None:

@@ -28,6 +28,7 @@ class CallScope:
         waits: Whether this call may block its thread until another one, which asks the same,
             has the answer; an event loop must not.
         patience: How many such others it waits for before it asks by itself.
+        key: The cache key of the request, once the cache has been asked.
         before_paying: Called by the cache when the answer is not there; may refuse.
         hit: Whether the cache answered.
         reported: What the answer took.
@@ -36,6 +37,7 @@ class CallScope:
     endpoint: str = ""
     waits: bool = True
     patience: int = 2
+    key: str | None = None
     before_paying: Callable[[], None] = lambda: None
     hit: bool = False
     reported: Reported | None = None

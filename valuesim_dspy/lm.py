@@ -232,9 +232,9 @@ class _Call:
             usage += Usage(estimated_calls=took.calls)
         planned = self.planned if self.reserved else None
         self.reserved = False
-        self.lm.meter.record(
-            usage, paid=not self.scope.hit, predictor=predictor_name(), planned=planned
-        )
+        paid, key = not self.scope.hit, self.scope.key
+        name = predictor_name()
+        self.lm.meter.record(usage, paid=paid, predictor=name, planned=planned, key=key)
         return outputs
 
 

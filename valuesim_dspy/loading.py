@@ -15,15 +15,24 @@ from typing import Any
 import dspy
 
 from valuesim_dspy.errors import MissingDataError, ProgramStateError
-from valuesim_dspy.manifest import Manifest, check_signatures, default_signatures, versions
+from valuesim_dspy.manifest import (
+    Manifest,
+    check_codebook,
+    check_signatures,
+    default_signatures,
+    demo_questions,
+    parse_json,
+    shown,
+    versions,
+)
 from valuesim_dspy.program import VARIANTS, ValueSim
-from valuesim_dspy.survey.codebook import Codebook, load_codebook
 
 log = logging.getLogger(__name__)
 
 PROGRAM_FILE, MANIFEST_FILE = "program.json", "manifest.json"
 MAX_BYTES = 64 * 2**20
 _STATE_KEYS = {"traces", "train", "demos", "signature", "lm"}
+_FIELD_KEYS = {"prefix", "description"}
 
 Builder = Callable[[Manifest], dspy.Module]
 
@@ -36,12 +45,14 @@ def build_valuesim(manifest: Manifest) -> dspy.Module:
     """
     if manifest.kind != ValueSim.kind:
         raise ProgramStateError(
-            f"holds the baseline {manifest.kind!r}, not a ValueSim program; "
-            "measure it with `python -m evals run`"
+            f"holds the baseline {shown(manifest.kind)}, not a ValueSim program; measure it with "
+            "`python -m evals run`"
         )
     if manifest.variant not in VARIANTS:
         raise ProgramStateError(
-            "this code has no such variant", expected=", ".join(VARIANTS), found=manifest.variant
+            "this code has no such variant",
+            expected=", ".join(VARIANTS),
+            found=shown(manifest.variant),
         )
     return ValueSim(manifest.variant)
 
@@ -50,7 +61,7 @@ def save_program(program: dspy.Module, folder: Path | str, manifest: Manifest) -
     """Write a program as `program.json` and `manifest.json`, private, all or nothing.
 
     Args:
-        program: A compiled or uncompiled program or baseline.
+        program: A compiled or uncompiled program, or a baseline whose class takes no arguments.
         folder: Where to; replaced when it holds a program, refused when it holds other things.
         manifest: What is known of it; signatures, demo questions and versions are filled in.
 
@@ -58,50 +69,77 @@ def save_program(program: dspy.Module, folder: Path | str, manifest: Manifest) -
         The folder.
 
     Raises:
-        ProgramStateError: The folder holds other files, or the state is no plain JSON.
+        ProgramStateError: The folder holds other files or cannot be written, or the program
+            would not load again: no plain JSON, no such variant, demos with other fields.
     """
     folder = Path(folder)
-    if folder.exists() and {entry.name for entry in folder.iterdir()} - {
-        PROGRAM_FILE,
-        MANIFEST_FILE,
-    }:
-        raise ProgramStateError("the folder holds other files; name an empty one", path=folder)
-    codebook = load_codebook(str(manifest.codebook.get("id", "wvs7")))
-    fresh = default_signatures(program.reset_copy())
-    whole = manifest.model_copy(
-        update={
-            "signatures": {name: manifest.signatures.get(name, fresh[name]) for name in fresh},
-            "demo_questions": _demo_questions(program, codebook),
-            "versions": versions(),
-        }
-    )
+    target = folder.resolve()
+    if target.exists() and not (
+        target.is_dir() and _names(target) <= {PROGRAM_FILE, MANIFEST_FILE}
+    ):
+        raise ProgramStateError("holds other files; name an empty folder", path=folder)
+    fresh = build_valuesim(manifest) if manifest.kind == ValueSim.kind else type(program)()
+    # The code's default instructions: those of the program may be a teleprompter's.
+    defaults = default_signatures(fresh)
+    known = {
+        "signatures": defaults,
+        "demo_questions": demo_questions(program, manifest),
+        "versions": versions(),
+    }
+    whole = manifest.model_copy(update=known)
+    check_signatures(whole, default_signatures(program), folder)
     state = {
-        "predictors": {name: p.dump_state() for name, p in program.named_predictors()},
+        "predictors": {name: _state(p) for name, p in program.named_predictors()},
         "learned": getattr(program, "learned", {}),
     }
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    texts = {
+        PROGRAM_FILE: _json(state, PROGRAM_FILE, folder),
+        MANIFEST_FILE: _json(whole.model_dump(mode="json"), MANIFEST_FILE, folder),
+    }
+    _apply(fresh, parse_json(texts[PROGRAM_FILE], folder), folder)
     try:
-        _write(draft / PROGRAM_FILE, state, folder)
-        _write(draft / MANIFEST_FILE, whole.model_dump(mode="json"), folder)
-        if folder.exists():
-            shutil.rmtree(folder)
-        draft.rename(folder)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
+        _replace(target, texts)
+    except OSError as error:
+        raise ProgramStateError(f"cannot be written: {error}", path=folder) from None
     return folder
 
 
-def _write(path: Path, content: Any, folder: Path) -> None:
+def _names(folder: Path) -> set[str]:
+    return {entry.name for entry in folder.iterdir()}
+
+
+def _state(predictor: Any) -> dict[str, Any]:
+    """Return DSPy's state of a predictor without what may hold rows or an address."""
+    return predictor.dump_state() | {"traces": [], "train": [], "lm": None}
+
+
+def _json(content: Any, name: str, folder: Path) -> str:
     try:
-        text = json.dumps(content, ensure_ascii=False, indent=1, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise ProgramStateError(
-            f"{path.name} would be no plain JSON: {error}", path=folder
-        ) from None
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text + "\n")
+        text = json.dumps(content, ensure_ascii=False, indent=1, allow_nan=False) + "\n"
+        text.encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ProgramStateError(f"{name} would be no plain JSON: {error}", path=folder) from None
+    return text
+
+
+def _replace(folder: Path, texts: Mapping[str, str]) -> None:
+    """Put a new folder in an old one's place; where that fails, the old one is there as it was."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    old = draft.with_name(f"{draft.name}-old")
+    try:
+        for name, text in texts.items():
+            descriptor = os.open(draft / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                file.write(text)
+        if folder.exists():
+            folder.rename(old)
+        draft.rename(folder)
+    finally:
+        if old.exists() and not folder.exists():
+            old.rename(folder)
+        for rest in (draft, old):
+            shutil.rmtree(rest, ignore_errors=True)
 
 
 def load_program(source: Path | str, *, build: Builder = build_valuesim) -> Any:
@@ -120,14 +158,14 @@ def load_program(source: Path | str, *, build: Builder = build_valuesim) -> Any:
     """
     folder = find_program(source)
     manifest = read_manifest(folder)
-    state = _read_json(folder / PROGRAM_FILE)
+    state = parse_json(_read_text(folder / PROGRAM_FILE), folder / PROGRAM_FILE)
     try:
         program = build(manifest)
     except ProgramStateError as error:
         raise ProgramStateError(str(error), path=folder) from None
-    for warning in check_signatures(manifest, default_signatures(program), folder):
+    warnings = check_signatures(manifest, default_signatures(program), folder)
+    for warning in warnings + check_codebook(manifest, folder):
         log.warning("%s: %s", folder, warning)
-    _check_codebook(manifest, folder)
     _apply(program, state, folder)
     program.manifest = manifest
     return program
@@ -184,100 +222,60 @@ def _fetch(uri: str) -> Path:
 
 def _read_text(path: Path) -> str:
     try:
-        if path.stat().st_size > MAX_BYTES:
+        if path.exists() and not path.is_file():
+            raise ProgramStateError("is no file", path=path)
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+        if len(data) > MAX_BYTES:
             raise ProgramStateError(f"is larger than {MAX_BYTES} bytes", path=path)
-        return path.read_text(encoding="utf-8")
+        return data.decode()
     except FileNotFoundError:
         raise MissingDataError(f"{path} is missing", "copy the whole program folder") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ProgramStateError(f"cannot be read: {error}", path=path) from None
 
 
-def _read_json(path: Path) -> Mapping[str, Any]:
-    try:
-        state = json.loads(_read_text(path))
-    except (ValueError, RecursionError) as error:
-        raise ProgramStateError(f"is no JSON: {error}", path=path) from None
-    if not isinstance(state, dict) or set(state) != {"predictors", "learned"}:
-        raise ProgramStateError("must hold `predictors` and `learned` and nothing else", path=path)
-    return state
-
-
-def _apply(program: dspy.Module, state: Mapping[str, Any], folder: Path) -> None:
+def _apply(program: dspy.Module, state: Any, folder: Path) -> None:
     """Put saved demos and instructions into the predictors; nothing else is taken over."""
+    if not isinstance(state, dict) or set(state) != {"predictors", "learned"}:
+        raise ProgramStateError(
+            f"{PROGRAM_FILE} must hold `predictors` and `learned` and nothing else", path=folder
+        )
     predictors = dict(program.named_predictors())
-    saved = state["predictors"]
+    saved, learned = state["predictors"], state["learned"]
     if not isinstance(saved, dict) or set(saved) != set(predictors):
         raise ProgramStateError(
-            "program.json and manifest.json name different predictors", path=folder
+            f"{PROGRAM_FILE} and {MANIFEST_FILE} name different predictors", path=folder
         )
     for name, predictor in predictors.items():
-        entry = saved[name]
-        if not isinstance(entry, dict) or set(entry) - _STATE_KEYS or entry.get("lm"):
+        if not _is_state(saved[name], predictor.signature):
             raise ProgramStateError(f"predictor {name} holds what no program saves", path=folder)
-        predictor.demos = [_demo(demo, predictor, folder) for demo in entry.get("demos", [])]
-        try:
-            predictor.signature = predictor.signature.load_state(entry["signature"])
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise ProgramStateError(f"the signature of {name}: {error!r}", path=folder) from None
-    if state["learned"]:
-        program.learned = state["learned"]
+        predictor.demos = saved[name]["demos"]
+        predictor.signature = predictor.signature.load_state(saved[name]["signature"])
+    if not isinstance(learned, dict):
+        raise ProgramStateError("`learned` must be a table", path=folder)
+    if learned:
+        program.learned = learned
 
 
-def _demo(demo: object, predictor: Any, folder: Path) -> dict[str, Any]:
-    fields = set(predictor.signature.fields) | {"augmented"}
-    if not isinstance(demo, dict) or not all(
-        key in fields and isinstance(value, str | int | bool) for key, value in demo.items()
-    ):
-        raise ProgramStateError("a demo holds what no demo holds", path=folder)
-    return demo
+def _is_state(saved: object, signature: type[dspy.Signature]) -> bool:
+    """Whether a predictor's entry is demos and texts that fit its signature, and no more."""
+    if not isinstance(saved, dict) or not {"demos", "signature"} <= set(saved) <= _STATE_KEYS:
+        return False
+    texts, demos = saved["signature"], saved["demos"]
+    if any(saved.get(key) for key in ("traces", "train", "lm")) or not isinstance(demos, list):
+        return False
+    if not isinstance(texts, dict) or set(texts) != {"instructions", "fields"}:
+        return False
+    fields, allowed = texts["fields"], {*signature.fields, "augmented"}
+    return (
+        isinstance(texts["instructions"], str)
+        and isinstance(fields, list)
+        and len(fields) == len(signature.fields)
+        and all(_is_flat(field, str) and set(field) == _FIELD_KEYS for field in fields)
+        and all(_is_flat(demo, str | int) and set(demo) <= allowed for demo in demos)
+    )
 
 
-def _question_texts(codebook: Codebook) -> dict[str, str]:
-    """Map every wording a question may have in a prompt to the question's id."""
-    from valuesim_dspy.case import plain_text
-
-    texts: dict[str, str] = {}
-    for question in codebook.questions.values():
-        variants = {question.text_for(None)}
-        if question.text_for("JPN") not in variants:
-            variants |= {question.text_for(country) for country in codebook.countries}
-        texts |= {plain_text(text): question.id for text in variants}
-    return texts
-
-
-def _demo_questions(program: dspy.Module, codebook: Codebook) -> dict[str, tuple[int, ...]]:
-    shown = {
-        str(demo["question"])
-        for _, predictor in program.named_predictors()
-        for demo in predictor.demos
-        if "question" in demo
-    }
-    if not shown:
-        return {}
-    texts = _question_texts(codebook)
-    ids = sorted({texts[text] for text in shown if text in texts})
-    return {qid: codebook[qid].codes for qid in ids}
-
-
-def _check_codebook(manifest: Manifest, folder: Path) -> None:
-    if not manifest.codebook:
-        return
-    codebook = load_codebook(str(manifest.codebook["id"]))
-    if codebook.version != manifest.codebook.get("version"):
-        log.warning(
-            "%s: compiled with version %s of codebook %s, this is version %s",
-            folder,
-            manifest.codebook.get("version"),
-            codebook.id,
-            codebook.version,
-        )
-    for qid, codes in manifest.demo_questions.items():
-        now = codebook[qid].codes if qid in codebook.questions else ()
-        if now != codes:
-            raise ProgramStateError(
-                f"a demo shows {qid}, whose codes have changed; compile the program again",
-                path=folder,
-                expected=now,
-                found=codes,
-            )
+def _is_flat(table: object, kind: Any) -> bool:
+    return isinstance(table, dict) and all(isinstance(value, kind) for value in table.values())

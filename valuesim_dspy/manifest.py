@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import importlib.resources
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,9 +14,12 @@ from typing import Any
 import dspy
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from valuesim_dspy.case import plain_text
 from valuesim_dspy.errors import ProgramStateError
+from valuesim_dspy.survey.codebook import Codebook, load_codebook
 
 FORMAT = 1
+DEFAULT_CODEBOOK = "wvs7"
 _PACKAGES = ("valuesim-dspy", "dspy", "litellm", "pydantic")
 
 
@@ -68,10 +73,7 @@ class Manifest(BaseModel):
         Raises:
             ProgramStateError: It is no JSON, of another format version, or malformed.
         """
-        try:
-            raw = json.loads(text)
-        except ValueError as error:
-            raise ProgramStateError(f"is no JSON: {error}", path=path) from None
+        raw = parse_json(text, path)
         found = raw.get("format") if isinstance(raw, dict) else None
         if found != FORMAT:
             raise ProgramStateError(
@@ -79,14 +81,39 @@ class Manifest(BaseModel):
                 "use the version named in its manifest under `versions`",
                 path=path,
                 expected=f"format {FORMAT}",
-                found=f"format {found}",
+                found=f"format {shown(found)}",
             )
         try:
             return cls.model_validate(raw)
         except ValidationError as error:
             first = error.errors()[0]
             key = ".".join(str(part) for part in first["loc"])
-            raise ProgramStateError(f"{key}: {first['msg']}", path=path) from None
+            raise ProgramStateError(f"{shown(key)}: {first['msg']}", path=path) from None
+
+
+def parse_json(text: str, path: Path) -> Any:
+    """Read strict JSON: no NaN, no infinity, no number that overflows to one.
+
+    Raises:
+        ProgramStateError: It is no JSON, or nested too deeply.
+    """
+    try:
+        return json.loads(text, parse_constant=_finite, parse_float=_finite)
+    except (ValueError, RecursionError) as error:
+        raise ProgramStateError(f"is no JSON: {error}", path=path) from None
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is no finite number")
+    return number
+
+
+def shown(value: object) -> str:
+    """Return what a file says as it may stand in a message: printable, one line, short."""
+    line = "".join(c if c.isprintable() else " " for c in str(value)[:400])
+    return line if len(line) <= 200 else f"{line[:197]}..."
 
 
 def versions() -> dict[str, str]:
@@ -136,7 +163,7 @@ def check_signatures(
             "the program's predictors are not those of this code; compile it again",
             path=path,
             expected=", ".join(current),
-            found=", ".join(manifest.signatures) or "none",
+            found=shown(", ".join(manifest.signatures) or "none"),
         )
     warnings = []
     for name, record in current.items():
@@ -146,7 +173,7 @@ def check_signatures(
                 f"the fields of predictor {name} have changed; compile the program again",
                 path=path,
                 expected=record["fields"],
-                found=saved.get("fields"),
+                found=shown(saved.get("fields")),
             )
         if saved.get("instructions") != record["instructions"]:
             warnings.append(
@@ -154,3 +181,70 @@ def check_signatures(
                 "saved; the saved ones are used"
             )
     return warnings
+
+
+def demo_questions(program: dspy.Module, manifest: Manifest) -> dict[str, tuple[int, ...]]:
+    """Return the codes of every question that a demo shows, by question id.
+
+    Empty where the manifest names a codebook that is not packaged: nothing is known of it here.
+    """
+    codebook = _codebook_of(manifest)
+    asked = {
+        str(demo["question"])
+        for _, predictor in program.named_predictors()
+        for demo in predictor.demos
+        if "question" in demo
+    }
+    if not asked or codebook is None:
+        return {}
+    texts = _question_texts(codebook)
+    ids = sorted({texts[text] for text in asked if text in texts})
+    return {qid: codebook[qid].codes for qid in ids}
+
+
+def check_codebook(manifest: Manifest, path: Path) -> list[str]:
+    """Compare the codebook a program was compiled with with this one; return warnings.
+
+    Raises:
+        ProgramStateError: A demo shows a question whose codes have changed.
+    """
+    codebook, named = _codebook_of(manifest), manifest.codebook
+    if codebook is None:
+        return [
+            f"compiled with the codebook {shown(named['id'])}, which is not packaged; "
+            "the codes of its demos are not checked"
+        ]
+    for qid, codes in manifest.demo_questions.items():
+        now = codebook[qid].codes if qid in codebook else ()
+        if now != codes:
+            raise ProgramStateError(
+                f"a demo shows {shown(qid)}, whose codes have changed; compile the program again",
+                path=path,
+                expected=now,
+                found=shown(codes),
+            )
+    if named and named.get("version") != codebook.version:
+        return [
+            f"compiled with version {shown(named.get('version'))} of the codebook {codebook.id}, "
+            f"this is version {codebook.version}"
+        ]
+    return []
+
+
+def _codebook_of(manifest: Manifest) -> Codebook | None:
+    """Return the packaged codebook that a manifest names; None where it names another one."""
+    name = str(manifest.codebook.get("id", DEFAULT_CODEBOOK))
+    packaged = Path(str(importlib.resources.files("valuesim_dspy"))) / "survey" / "codebooks"
+    # Compared with names: a file from elsewhere must not choose what is read here.
+    is_packaged = name in {entry.name for entry in packaged.iterdir()}
+    return load_codebook(name) if is_packaged else None
+
+
+def _question_texts(codebook: Codebook) -> dict[str, str]:
+    """Map every wording a question may have in a prompt to the question's id."""
+    texts: dict[str, str] = {}
+    for question in codebook:
+        places = codebook.countries if question.wording.is_local else ()
+        wordings = {question.text, *(question.text_for(place) for place in (None, *places))}
+        texts |= {plain_text(text): question.id for text in wordings}
+    return texts

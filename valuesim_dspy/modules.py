@@ -225,10 +225,10 @@ class PerspectivePanel(dspy.Module):
         for name in self.names:
             run = contextvars.copy_context().run
             waiting[name] = _leaf_pool().submit(run, self._read, name, case, inputs)
-        outcomes = {name: future.exception() for name, future in waiting.items()}
-        for error in outcomes.values():
-            if error is not None:
-                raise error
+        errors = [error for future in waiting.values() if (error := future.exception())]
+        if errors:
+            # What ends the run goes before what fails this case alone.
+            raise min(errors, key=lambda error: isinstance(error, PredictionError))
         results = {name: future.result() for name, future in waiting.items()}
         if dspy.settings.trace is not None:
             for _, steps in results.values():

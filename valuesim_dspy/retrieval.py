@@ -112,20 +112,24 @@ class Retriever:
         if not facts:
             return ()
         vectors = self._vectors([*(fact.text for fact in facts), query])
-        similarity = vectors[:-1] @ vectors[-1]
+        # Rounded: a matrix product may give equal rows different last bits, and ties are ours.
+        similarity = np.round(vectors[:-1] @ vectors[-1], 5)
         order = np.argsort(-similarity, kind="stable")[:k]
         return tuple(facts[index] for index in order)
 
     def _vectors(self, texts: Sequence[str]) -> Vectors:
         with self._lock:
-            fresh = [text for text in dict.fromkeys(texts) if text not in self._known]
-        made = unit_rows(self.embedder(fresh)) if fresh else ()
-        with self._lock:
-            self._known.update(zip(fresh, made, strict=True))
-            rows = np.stack([self._known[text] for text in texts])
-            while len(self._known) > self._remembered:
-                self._known.popitem(last=False)
-        return rows
+            found = {text: self._known[text] for text in texts if text in self._known}
+        fresh = [text for text in dict.fromkeys(texts) if text not in found]
+        if fresh:
+            # Held here too: another thread may let go of what this one relies on.
+            made = dict(zip(fresh, unit_rows(self.embedder(fresh)), strict=True))
+            found |= made
+            with self._lock:
+                self._known.update(made)
+                while len(self._known) > self._remembered:
+                    self._known.popitem(last=False)
+        return np.stack([found[text] for text in texts])
 
 
 def nearest_lines(lines: Sequence[str], query: str, count: int) -> list[str]:
@@ -141,8 +145,9 @@ def nearest_lines(lines: Sequence[str], query: str, count: int) -> list[str]:
     weights = {
         stem: math.log(1 + len(lines) / (1 + sum(stem in bag for bag in bags))) for stem in wanted
     }
+    # Summed exactly, since sets have another order in every process.
     scores = [
-        sum(weights[stem] for stem in wanted & bag) / math.sqrt(len(bag) or 1) for bag in bags
+        math.fsum(weights[stem] for stem in wanted & bag) / math.sqrt(len(bag) or 1) for bag in bags
     ]
     best = sorted(range(len(lines)), key=lambda index: (-scores[index], index))[:count]
     return [lines[index] for index in sorted(best)]

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextvars
+import re
+import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +19,7 @@ from valuesim_dspy.errors import (
     ConfigError,
     InvalidAnswerError,
     MissingDataError,
+    ValueSimError,
 )
 from valuesim_dspy.fidelity import backstory_fidelity
 from valuesim_dspy.lm import MeteredLM, describe_error
@@ -24,6 +28,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from valuesim_dspy.case import Case, Profile
+
+RUN = 4
+"""Words in a row that an error and a fact may not share: a server may echo what it was sent."""
+
+_WORD = re.compile(r"\w+")
 
 STOPS = (BudgetExceededError, ConfigError, MissingDataError)
 """Errors that concern the whole run: they end it, everything else fails one case."""
@@ -91,16 +100,18 @@ def simulate(
         return _guarded(program, example, lm, faithful)
 
     outcomes = []
-    for outcome in _in_order(one, examples, 1 if lm is None or lm.in_process else threads):
-        outcomes.append(outcome)
-        if on_outcome is not None:
-            on_outcome(outcome)
+    # Closed at once, also where `on_outcome` raises: else its threads would go on asking.
+    with closing(_in_order(one, examples, 1 if lm is None or lm.in_process else threads)) as found:
+        for outcome in found:
+            outcomes.append(outcome)
+            if on_outcome is not None:
+                on_outcome(outcome)
     return outcomes
 
 
 def _in_order(
     one: Callable[[dspy.Example], Outcome], examples: Sequence[dspy.Example], threads: int
-) -> Iterator[Outcome]:
+) -> Generator[Outcome]:
     if threads <= 1:
         yield from map(one, examples)
         return
@@ -138,7 +149,7 @@ def _guarded(
         reason = f"{error.question}: no attempt gave one of the codes offered"
         known |= {"answer": None, "status": "invalid", "reason": reason}
     except Exception as error:  # noqa: BLE001 - the one guard that records a failure and goes on
-        known |= {"answer": None, "status": "failed", "reason": describe_error(error)}
+        known |= {"answer": None, "status": "failed", "reason": _reason(error, case.profile)}
     if meter is not None:
         needed = meter.needed
         known |= {
@@ -147,6 +158,20 @@ def _guarded(
             "tokens": needed.prompt_tokens + needed.completion_tokens,
         }
     return Outcome(**known, seconds=time.perf_counter() - start)
+
+
+def _reason(error: Exception, profile: Profile) -> str:
+    """Describe an error; one whose text repeats what is known of the person by its type alone."""
+    text = describe_error(error)
+    if isinstance(error, ValueSimError):
+        return text
+    told = f" {' '.join(_WORD.findall(text.lower()))} "
+    for line in profile.facts_text.splitlines():
+        words = _WORD.findall(line.lower())
+        runs = (words[start : start + RUN] for start in range(max(1, len(words) - RUN + 1)))
+        if any(f" {' '.join(run)} " in told for run in runs):
+            return f"{type(error).__name__}: its text repeats what is known of the person"
+    return text
 
 
 def _success(prediction: dspy.Prediction, fidelity: float | None) -> dict[str, Any]:
@@ -165,27 +190,36 @@ class _Fidelities:
 
     def __init__(self) -> None:
         self._known: dict[tuple[Profile, int], float] = {}
+        self._lock = threading.Lock()
 
     def __call__(self, profile: Profile, prediction: dspy.Prediction) -> float | None:
         backstory = prediction.get("backstory")
         if not backstory or not profile.facts:
             return None
         key = (profile, hash(backstory))
-        if key not in self._known:
-            self._known[key] = backstory_fidelity(profile.facts, backstory)
-        return self._known[key]
+        with self._lock:
+            if key not in self._known:
+                self._known[key] = backstory_fidelity(profile.facts, backstory)
+            return self._known[key]
 
 
 def outcomes_frame(outcomes: Sequence[Outcome]) -> pd.DataFrame:
-    """Return the outcomes as a table, one row each, views spread over `view_*` columns."""
+    """Return the outcomes as a table, one row each, views spread over `view_*` columns.
+
+    Codes are `Int64`, missing where there is none; `fidelity` and `seconds` are floats, NaN
+    where there is none; `calls`, `paid` and `tokens` are integers; the rest is text.
+    """
     import pandas as pd
 
-    rows = []
-    for outcome in outcomes:
-        row = {name: getattr(outcome, name) for name in Outcome.__dataclass_fields__}
-        views = row.pop("views")
-        rows.append(row | {f"view_{name}": code for name, code in views.items()})
-    frame = pd.DataFrame(rows)
-    names = [str(name) for name in frame]
-    codes = [name for name in names if name in ("truth", "answer") or name.startswith("view_")]
-    return frame.astype(dict.fromkeys(codes, "Int64"))
+    names = [name for name in Outcome.__dataclass_fields__ if name != "views"]
+    views = dict.fromkeys(f"view_{name}" for outcome in outcomes for name in outcome.views)
+    rows = [
+        {name: getattr(outcome, name) for name in names}
+        | {f"view_{name}": code for name, code in outcome.views.items()}
+        for outcome in outcomes
+    ]
+    frame = pd.DataFrame(rows, columns=[*names, *views])
+    types = dict.fromkeys(["truth", "answer", *views], "Int64")
+    types |= dict.fromkeys(["calls", "paid", "tokens"], "int64")
+    types |= dict.fromkeys(["fidelity", "seconds"], "float64")
+    return frame.astype({name: types.get(name, "str") for name in frame.columns})

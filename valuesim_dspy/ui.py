@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -14,6 +15,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from ipaddress import ip_address
 from pathlib import Path
 from types import FrameType
 from typing import IO, Any
@@ -35,6 +37,32 @@ MLFLOW_ENVIRONMENT = {
 EXPERIMENT = "valuesim"
 VIEW = "arms"
 """The key of the experiment's saved view: the columns and the order in which runs are shown."""
+# What the link of `valuesim ui` shows: the columns that tell which arm is best, and their widths.
+_COLUMNS = {
+    "metrics.`accuracy`": 90,
+    "metrics.`accuracy_low`": 110,
+    "metrics.`accuracy_high`": 115,
+    "metrics.`accuracy_minus_rag`": 155,
+    "metrics.`nmae`": 75,
+    "metrics.`invalid_rate`": 100,
+    "metrics.`calls_needed`": 105,
+    "params.`task_lm`": 140,
+    "params.`fold`": 110,
+    "params.`split`": 120,
+    "params.`people`": 75,
+    "params.`knows`": 70,
+    "tags.`job`": 120,
+}
+_VIEW_STATE = {
+    "searchFilter": "tags.`valuesim.level` = 'arm'",
+    "selectedColumns": list(_COLUMNS),
+    "columnOrder": list(_COLUMNS),
+    "columnWidths": _COLUMNS,
+    # This spelling, unlike `attributes.start_time`, does not fold arms away under their job.
+    "orderByKey": "attributes.`Created`",
+    "orderByAsc": False,
+}
+EXPERIMENT_TAGS = {f"mlflow.sharedViewState.{VIEW}": json.dumps(_VIEW_STATE)}
 
 _PORTS_TRIED = 20
 _START_SECONDS = 90.0
@@ -132,6 +160,8 @@ def run_ui(
             link = _view_link(uri)
             if link:
                 say(f"  arms side by side: {address}/{link}")
+            if not _is_loopback(host):
+                say("  whoever reaches this machine can read and change what is in the store")
             say("  Ctrl-C ends it")
             server.wait()
             raise ValueSimError(f"the MLflow UI has ended: {_last_line(output)}")
@@ -167,6 +197,13 @@ def free_port(host: str, port: int) -> int:
         key="--port",
         value=port,
     )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def without_credentials(uri: str) -> str:

@@ -92,7 +92,8 @@ class Budget:
 class Meter:
     """Counts what calls needed and what was paid; safe to use from many threads.
 
-    A hit of the response cache is needed and not paid. Whatever a child counts, its parents
+    A hit of the response cache is needed and not paid. A request that comes again, such as the
+    one for a backstory that all of a person's questions share, is needed once. Whatever a child counts, its parents
     count too, and a call is only started if the budgets of the whole line allow it. Copies of
     a meter are the meter itself, so that copies of an LM count together.
     """
@@ -104,6 +105,7 @@ class Meter:
         self._needed, self._paid, self._under_way = Usage(), Usage(), Usage()
         self._failed = 0
         self._predictors: dict[str, Usage] = {}
+        self._seen: set[str] = set()
 
     def child(self, name: str, *, budget: Budget | None = None) -> Meter:
         """Return a new meter that counts from zero, and whose records this one counts too."""
@@ -114,7 +116,7 @@ class Meter:
 
     @property
     def needed(self) -> Usage:
-        """What the answers took, whether paid now or found in the cache."""
+        """What the answers took, whether paid now or found in the cache: from a cold cache."""
         return self._needed
 
     @property
@@ -162,6 +164,7 @@ class Meter:
         paid: bool,
         predictor: str | None = None,
         planned: Usage | None = None,
+        key: str | None = None,
     ) -> None:
         """Count an answered call.
 
@@ -171,14 +174,19 @@ class Meter:
             predictor: The name of the predictor that asked, where known.
             planned: What was reserved for it; in one step with the count, so that a call is
                 never counted twice against a budget.
+            key: Identifies the request; one that a meter has seen is not needed again.
         """
         with self._lock:
             if planned is not None:
                 self._add_under_way(planned, -1)
             for meter in self._line():
-                meter._needed += usage
                 if paid:
                     meter._paid += usage
+                if key is not None and key in meter._seen:
+                    continue
+                meter._needed += usage
+                if key is not None:
+                    meter._seen.add(key)
                 if predictor is not None:
                     before = meter._predictors.get(predictor, Usage())
                     meter._predictors[predictor] = before + usage

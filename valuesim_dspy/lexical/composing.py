@@ -265,7 +265,7 @@ def _within(sentences: list[str], prompt: Prompt) -> list[str]:
     for text in sentences:
         for word in set(words(text)):
             counts[word] = counts.get(word, 0) + 1
-    rarity = {t: max(1 / counts[word] for word in words(t)) for t in sentences}
+    rarity = {t: sum(1 / counts[word] for word in words(t)) / len(words(t)) for t in sentences}
     kept: set[str] = set()
     for text in sorted(sentences, key=lambda text: -rarity[text]):
         room -= len(text) + 20
