@@ -93,9 +93,9 @@ class Meter:
     """Counts what calls needed and what was paid; safe to use from many threads.
 
     A hit of the response cache is needed and not paid. A request that comes again, such as the
-    one for a backstory that all of a person's questions share, is needed once. Whatever a child counts, its parents
-    count too, and a call is only started if the budgets of the whole line allow it. Copies of
-    a meter are the meter itself, so that copies of an LM count together.
+    one for a backstory that all of a person's questions share, is needed once. Whatever a child
+    counts, its parents count too, and a call is only started if the budgets of the whole line
+    allow it. Copies of a meter are the meter itself, so that copies of an LM count together.
     """
 
     def __init__(self, name: str = "", *, budget: Budget | None = None) -> None:
