@@ -12,12 +12,10 @@ import pandas as pd
 
 from evals.baselines import BASELINES
 from evals.intervals import Interval, clustered_interval
-from evals.metrics import METRICS, score_frame
+from evals.metrics import METRICS, MIN_COVERAGE, score_frame
 from evals.study import Study
 from valuesim_dspy.simulate import Outcome, simulate
 from valuesim_dspy.usage import Usage
-
-MIN_COVERAGE = 0.95
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,6 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,6 +21,7 @@ from valuesim_dspy.ui import (
     EXPERIMENT,
     EXPERIMENT_TAGS,
     MLFLOW_ENVIRONMENT,
+    is_loopback,
     prepare_store,
     store_error,
     without_credentials,
@@ -262,11 +262,7 @@ def is_remote(uri: str) -> bool:
         return False
     if not parts.scheme:
         return uri.startswith("databricks")
-    host = parts.hostname or ""
-    try:
-        return not ip_address(host).is_loopback
-    except ValueError:
-        return not (host == "localhost" or host.endswith(".localhost"))
+    return not is_loopback(parts.hostname or "")
 
 
 def _client(uri: str) -> Any:

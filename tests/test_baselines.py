@@ -268,7 +268,7 @@ def test_saved_baselines_load_again(made: Any, tmp_path: Path, retriever: Retrie
     program = made.bind(retriever).reset_copy() if isinstance(made, RAG) else made.reset_copy()
     program.direct.answer.demos = [demo]
     manifest = Manifest(kind=made.kind, variant=made.variant, codebook={"id": "wvs7", "version": 1})
-    folder = save_program(program, tmp_path / "saved", manifest, build=build_baseline)
+    folder = save_program(program, tmp_path / "saved", manifest)
     assert "retriever" not in "".join(path.read_text() for path in folder.iterdir())
     loaded = load_program(folder, build=build_baseline)
     assert type(loaded) is type(made) and loaded.manifest.kind == made.kind

@@ -412,7 +412,7 @@ def test_no_saved_program_holds_a_row_or_a_key(tmp_path: Path) -> None:
             kind=student.kind, variant=student.variant, codebook={"id": "wvs7", "version": 1}
         )
         build: dict[str, Any] = {"build": build_baseline} if student.kind == "rag" else {}
-        folder = save_program(made.program, tmp_path / name / student.kind, manifest, **build)
+        folder = save_program(made.program, tmp_path / name / student.kind, manifest)
         text = (folder / "program.json").read_text()
         for ex in examples(TRAIN_QUESTIONS, 4) + examples(VAL_QUESTIONS, 2, first=8):
             assert ex.case.profile.key not in text

@@ -160,7 +160,7 @@ def run_ui(
             link = _view_link(uri)
             if link:
                 say(f"  arms side by side: {address}/{link}")
-            if not _is_loopback(host):
+            if not is_loopback(host):
                 say("  whoever reaches this machine can read and change what is in the store")
             say("  Ctrl-C ends it")
             server.wait()
@@ -199,11 +199,12 @@ def free_port(host: str, port: int) -> int:
     )
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address can only be this machine."""
     try:
         return ip_address(host).is_loopback
     except ValueError:
-        return host == "localhost"
+        return host == "localhost" or host.endswith(".localhost")
 
 
 def without_credentials(uri: str) -> str:

@@ -1,0 +1,77 @@
+from collections.abc import Iterator
+
+import pytest
+
+from evals.job_facts import ARM_PARAMS, arm_params, describe_job, usage_metrics
+from evals.study import Study, open_study
+from valuesim_dspy.cache import ResponseCache
+from valuesim_dspy.config import parse_job
+from valuesim_dspy.usage import Usage
+
+JOB = {
+    "name": "small",
+    "data": {"respondents": 60},
+    "protocol": {"train": 4, "val": 4, "dev": 5, "test": 4, "targets": 3},
+    "compile": {"teleprompter": "labeled-few-shot"},
+}
+
+
+@pytest.fixture(scope="module")
+def study() -> Iterator[Study]:
+    with open_study(parse_job(JOB), cache=ResponseCache()) as opened:
+        yield opened
+
+
+def test_a_compile_job_is_tagged_with_what_it_compiles(study: Study) -> None:
+    """Runs group by evidence, LM, teleprompter, variant, fold and stamp."""
+    facts = describe_job(study, command="optimize", subject="full")
+    assert facts.tags == {
+        "evidence": "synthetic-machinery",
+        "task_lm": "offline/lexical-1",
+        "teleprompter": "labeled-few-shot",
+        "variant": "full",
+        "fold": "battery-1of5",
+        "stamp": "synthetic",
+    }
+    assert (facts.name, facts.identity) == ("small", study.identity)
+
+
+def test_a_benchmark_compiles_nothing(study: Study) -> None:
+    """Its subject is what was measured, and its identity may be narrower than the study's."""
+    facts = describe_job(study, command="evals", subject="rag", identity="narrow", split="dev")
+    assert (facts.tags["teleprompter"], facts.tags["variant"]) == ("none", "rag")
+    assert (facts.identity, facts.details["split"]) == ("narrow", "dev")
+
+
+def test_the_record_holds_digests_and_versions_and_no_rows(study: Study) -> None:
+    """The data are known by name, digest and size."""
+    facts = describe_job(study, command="evals", subject="rag")
+    assert (facts.data.name, facts.data.rows) == ("synthetic", 60)
+    assert study.respondents.digest.startswith(facts.data.digest)
+    manifest = facts.details["manifest"]
+    assert manifest["fold"]["digest"] == study.fold.digest
+    assert manifest["split"]["digest"] == study.split.digest
+    assert facts.config == study.config.resolved()
+
+
+def test_an_arms_params_are_those_every_arm_has(study: Study) -> None:
+    """Together with its name they are the whole set; people and questions are counted."""
+    params = arm_params(study, "dev", kind="rag", variant="rag", teleprompter="none", knows="cold")
+    assert {"arm", *params} == set(ARM_PARAMS)
+    assert params["people"] == 5
+    assert 1 <= int(str(params["questions"])) <= 15
+    assert str(params["split"]).startswith("dev ")
+    assert params["embedder"] == "lexical"
+
+
+def test_unknown_money_is_not_logged_as_zero() -> None:
+    """Dollars appear where every price is known, needed and paid apart."""
+    needed = Usage(calls=10, prompt_tokens=100, completion_tokens=5, usd=None, unpriced_calls=10)
+    metrics = usage_metrics(needed, Usage())
+    assert metrics == {
+        "calls_needed": 10,
+        "tokens_needed": 105,
+        "calls_paid": 0,
+        "tokens_paid": 0,
+        "usd_paid": 0.0,
+    }
