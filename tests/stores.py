@@ -67,4 +67,4 @@ def predictions(answers: tuple[int | None, ...] = (1, 2, None, 4)) -> pd.DataFra
     frame["correct"] = [float(a == t) for a, t in zip(answers, frame["truth"], strict=True)]
     frame["answered"] = frame["status"] == "answered"
     codes = ["truth", "answer", *views]
-    return frame.astype({name: "Int64" for name in codes} | {"fidelity": float})
+    return frame.astype(dict.fromkeys(codes, "Int64") | {"fidelity": float})

@@ -240,7 +240,7 @@ def test_membership_is_coded_from_zero(codebook: Codebook) -> None:
 
 def test_no_internet_is_its_own_kind_of_missing(codebook: Codebook) -> None:
     """Q217..Q220 use -5 for no internet; elsewhere it is a missing answer."""
-    assert {codebook[id].missing[-5] for id in ids("217-220")} == {"no internet"}
+    assert {codebook[id].missing[-5] for id in ids("217-220")} == {"no-internet"}
     assert codebook["Q1"].missing == codebook.missing
     assert codebook.missing[-1] == "dont-know"
 

@@ -39,7 +39,7 @@ def test_missing_answers_have_the_kinds_of_the_file():
     """Don't know, no answer, not applicable, not asked and missing all occur."""
     kinds = synthetic.synthesize(2000, seed=1).report.missing
     assert {"dont-know", "no-answer", "not-applicable", "not-asked", "missing"} <= set(kinds)
-    assert kinds["no internet"] > 40
+    assert kinds["no-internet"] > 40
 
 
 def test_whole_questions_are_not_asked_in_a_country(columns):

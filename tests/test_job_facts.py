@@ -18,6 +18,7 @@ JOB = {
 
 @pytest.fixture(scope="module")
 def study() -> Iterator[Study]:
+    """A small study of synthetic people."""
     with open_study(parse_job(JOB), cache=ResponseCache()) as opened:
         yield opened
 

@@ -18,6 +18,7 @@ def _no_tracking_uri(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def tracker(tmp_path: Path) -> Tracker:
+    """A tracker on a store of its own."""
     return new_tracker(tmp_path / "store")
 
 
@@ -66,9 +67,8 @@ def test_runs_are_found_by_their_tags(tracker: Tracker) -> None:
 
 def test_a_job_stands_for_its_arms(tracker: Tracker) -> None:
     """A job's id gives its arms, an arm's id itself; a job without arms is missing data."""
-    with tracker.job(job_facts()) as job, job.arm("rag", ARM) as rag:
-        with job.arm("full", ARM) as full:
-            pass
+    with tracker.job(job_facts()) as job, job.arm("rag", ARM) as rag, job.arm("full", ARM) as full:
+        pass
     assert set(arms_of(tracker, job.run_id)) == {rag.run_id, full.run_id}
     assert arms_of(tracker, rag.run_id) == [rag.run_id]
     with tracker.job(job_facts("b")) as empty:

@@ -1,4 +1,3 @@
-import logging
 import shutil
 import sqlite3
 import stat
@@ -25,10 +24,12 @@ def _no_tracking_uri(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def tracker(tmp_path: Path) -> Tracker:
+    """A tracker on a store of its own."""
     return new_tracker(tmp_path / "store")
 
 
 def mode(path: Path) -> int:
+    """The permission bits."""
     return stat.S_IMODE(path.stat().st_mode)
 
 
@@ -68,6 +69,7 @@ def test_importing_the_tracker_does_not_import_mlflow() -> None:
     assert done.stdout.strip() == "False"
 
 
+@pytest.mark.slow
 def test_a_new_store_is_private_quiet_and_has_its_files_beside_its_database(
     tmp_path: Path,
 ) -> None:
@@ -282,10 +284,3 @@ def test_the_data_is_recorded_by_digest_once(tracker: Tracker) -> None:
     [used] = tracker.run(job.run_id).inputs.dataset_inputs
     assert (used.dataset.name, used.dataset.digest) == ("synthetic", "0123456789abcdef")
     assert used.dataset.profile == '{"num_rows": 60}'
-
-
-def test_logging_is_left_as_it_was(tracker: Tracker, caplog: pytest.LogCaptureFixture) -> None:
-    """A whole job writes no line of MLflow's into the logs."""
-    with caplog.at_level(logging.WARNING), tracker.job(job_facts()) as job:
-        job.log_json({"a": 1}, "a.json")
-    assert not caplog.records
