@@ -213,16 +213,29 @@ def test_a_budget_holds_among_threads() -> None:
     assert len(server.requests) == 6 == meter.paid.calls
 
 
-def test_a_spent_budget_wins_over_an_invalid_answer() -> None:
-    """Where one perspective is refused and another invalid, the run stops."""
-    meter = Meter("run", budget=Budget(calls=2))
-    no_option = "[[ ## analysis ## ]]\nHm.\n\n[[ ## answer ## ]]\n99"
+class Raising(dspy.Module):
+    """A perspective that raises."""
 
-    def answer(messages: Any) -> str:
-        return no_option if "understand the world" in messages[0]["content"] else "none"
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
 
-    with remote(answer, meter=meter) as (lm, _), pytest.raises(BudgetExceededError):
-        simulate(ValueSim("facts-only"), examples(("Q69",)), lm=lm)
+    def forward(self, case: Case, inputs: Any) -> dspy.Prediction:
+        """Raise."""
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    "stop",
+    [BudgetExceededError("calls", 1, 1), ConfigError("too long"), MissingDataError("a", "b")],
+)
+def test_what_ends_the_run_wins_over_an_invalid_answer(stop: Exception) -> None:
+    """Where one perspective is invalid and a later one is stopped, the run stops."""
+    program = ValueSim("facts-only")
+    program.panel.cognitive = Raising(InvalidAnswerError("Q69", "x", (1, 2)))
+    program.panel.behavioral = Raising(stop)
+    with remote() as (lm, _), pytest.raises(type(stop)):
+        simulate(program, examples(("Q69",)), lm=lm)
 
 
 @pytest.mark.parametrize("threads", [1, 3])

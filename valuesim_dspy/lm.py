@@ -239,12 +239,12 @@ class _Call:
 
 
 def make_lm(
-    role: LMRole, *, name: str, meter: Meter | None = None, engine: Any = None
+    role: LMRole | str, *, name: str = "task_lm", meter: Meter | None = None, engine: Any = None
 ) -> MeteredLM:
     """Make the language model of a role.
 
     Args:
-        role: What was configured.
+        role: What was configured, or just a model's name.
         name: The role's name, for messages.
         meter: Where calls are counted; a new one by default.
         engine: An engine to run in the process instead of the model's own; for tests.
@@ -253,6 +253,7 @@ def make_lm(
         ConfigError: There is no such offline model, or DSPy refuses the settings.
         MissingDataError: The environment variable that should hold the key is not set.
     """
+    role = LMRole(model=role) if isinstance(role, str) else role
     for variable, value in QUIET.items():
         os.environ.setdefault(variable, value)
     if role.offline or engine is not None:
