@@ -15,7 +15,7 @@ from evals.intervals import Interval, clustered_interval
 from evals.metrics import METRICS, MIN_COVERAGE, score_frame
 from evals.study import Study
 from valuesim_dspy.simulate import Outcome, simulate
-from valuesim_dspy.usage import Usage
+from valuesim_dspy.usage import Meter, Usage
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,4 +113,14 @@ def run_benchmark(
         failed_calls=meter.failed,
         seconds=time.perf_counter() - start,
         evidence=study.evidence,
+        notes=_tokens_by_predictor(meter, len(outcomes)),
     )
+
+
+def _tokens_by_predictor(meter: Meter, cases: int) -> tuple[str, ...]:
+    """Say where the tokens of an arm with several predictors go."""
+    used = meter.by_predictor
+    if len(used) < 2 or not cases:
+        return ()
+    parts = [f"{name} {usage.tokens / cases:,.0f}" for name, usage in used.items()]
+    return (f"tokens a case by predictor: {', '.join(parts)}",)

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-import sqlite3
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from evals.job_facts import DataFacts, JobFacts
+from evals.store_folder import follow_move, is_remote, one_at_a_time
 from evals.tracked_runs import JobRun
 from valuesim_dspy.errors import MissingDataError, ValueSimError
 from valuesim_dspy.store import artifact_root
@@ -21,7 +20,6 @@ from valuesim_dspy.ui import (
     EXPERIMENT,
     EXPERIMENT_TAGS,
     MLFLOW_ENVIRONMENT,
-    is_loopback,
     prepare_store,
     store_error,
     without_credentials,
@@ -46,9 +44,10 @@ class Tracker:
     def __init__(self, store: str | Path | None = None, *, share_rows: bool = False) -> None:
         self.uri = prepare_store(store)
         root = artifact_root(store)
-        self.client = _client(self.uri)
-        with self._clear_errors():
-            experiment = self._experiment(root)
+        with one_at_a_time(root):
+            self.client = _client(self.uri)
+            with self._clear_errors():
+                experiment = self._experiment(root)
         self.experiment_id: str = experiment.experiment_id
         self.remote = is_remote(self.uri) or is_remote(experiment.artifact_location)
         self.rows_allowed = share_rows or not self.remote
@@ -233,7 +232,7 @@ class Tracker:
         elif found.lifecycle_stage == "deleted":
             self.client.restore_experiment(found.experiment_id)
         if location and found and found.artifact_location != location:
-            _follow_move(self.uri, found.artifact_location, location)
+            follow_move(self.uri, found.artifact_location, location)
         found = self.client.get_experiment_by_name(EXPERIMENT)
         for name, value in EXPERIMENT_TAGS.items():
             if found.tags.get(name) != value:
@@ -251,20 +250,6 @@ class Tracker:
             raise store_error(self.where, error) from None
 
 
-def is_remote(uri: str) -> bool:
-    """Whether what is logged to this address leaves the machine; loopback servers do not count."""
-    parts = urlsplit(uri)
-    # One letter is a Windows drive.
-    if parts.scheme in ("sqlite", "file") or len(parts.scheme) == 1:
-        return False
-    if parts.scheme == "mlflow-artifacts" and not parts.netloc:
-        # The tracking server's own, which is looked at by itself.
-        return False
-    if not parts.scheme:
-        return uri.startswith("databricks")
-    return not is_loopback(parts.hostname or "")
-
-
 def _client(uri: str) -> Any:
     """Return a client; the first on a new database also makes its tables (1 to 2 s)."""
     for name, value in MLFLOW_ENVIRONMENT.items():
@@ -277,19 +262,3 @@ def _client(uri: str) -> Any:
         return MlflowClient(uri)
     except (MlflowException, SQLAlchemyError, OSError) as error:
         raise store_error(without_credentials(uri), error) from None
-
-
-def _follow_move(uri: str, before: str, after: str) -> None:
-    """Point runs at the files that moved with the store: MLflow keeps absolute addresses."""
-    if not before.startswith("file:"):
-        return
-    with closing(sqlite3.connect(uri.removeprefix("sqlite:///"), timeout=20)) as db, db:
-        db.execute(
-            "UPDATE experiments SET artifact_location = ? WHERE artifact_location = ?",
-            (after, before),
-        )
-        db.execute(
-            "UPDATE runs SET artifact_uri = ? || substr(artifact_uri, ?) "
-            "WHERE substr(artifact_uri, 1, ?) = ?",
-            (after, len(before) + 1, len(before) + 1, f"{before}/"),
-        )

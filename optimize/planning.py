@@ -6,19 +6,28 @@ from typing import Any
 
 import dspy
 
+from evals.baselines import BASELINES
 from evals.estimate import Cost, benchmark_cost, cost_lines, prices
 from evals.study import Study, build_arm
 from optimize.teleprompters import TELEPROMPTERS, Teleprompter
 from valuesim_dspy.config import JobConfig
 from valuesim_dspy.errors import ConfigError
+from valuesim_dspy.program import VARIANTS
 
 
 def find_teleprompter(config: JobConfig) -> Teleprompter:
     """Return the teleprompter that a config names.
 
     Raises:
-        ConfigError: There is none of that name.
+        ConfigError: There is none of that name, or none that works as the config wants.
     """
+    if config.compile.demos == "none":
+        raise ConfigError(
+            "every teleprompter here compiles by demos, and none would be left",
+            key="compile.demos",
+            value="none",
+            allowed=["data"],
+        )
     name = config.compile.teleprompter
     if name not in TELEPROMPTERS:
         raise ConfigError(
@@ -31,7 +40,21 @@ def find_teleprompter(config: JobConfig) -> Teleprompter:
 
 
 def arms_to_compile(config: JobConfig) -> list[str]:
-    """Return the arms compiled beside the variant, then the variant, each once."""
+    """Return the arms compiled beside the variant, then the variant, each once.
+
+    Raises:
+        ConfigError: One is neither a variant nor a baseline: what comes of an arm is kept under
+            its name, and a saved program would be written over.
+    """
+    arms = [("compile.arms", name) for name in config.compile.arms]
+    for key, name in (*arms, ("variant", config.variant)):
+        if name not in VARIANTS and name not in BASELINES:
+            raise ConfigError(
+                f"{name!r} is no variant and no baseline",
+                key=key,
+                value=name,
+                allowed=[*VARIANTS, *BASELINES],
+            )
     return list(dict.fromkeys((*config.compile.arms, config.variant)))
 
 
@@ -85,7 +108,7 @@ def announce(
 
 def references(study: Study, students: dict[str, dspy.Module]) -> list[str]:
     """Return the baselines that are measured and not compiled."""
-    return [name for name in study.config.baselines if name not in students]
+    return [name for name in dict.fromkeys(study.config.baselines) if name not in students]
 
 
 def _measuring(program: dspy.Module, sets: dict[str, list[dspy.Example]]) -> Cost:

@@ -48,15 +48,20 @@ def test_the_facts_themselves_keep_everything(join: str) -> None:
         assert backstory_fidelity(known, join.join(fact.text for fact in known)) == 1.0
 
 
-def test_every_fact_of_the_codebook_keeps_itself() -> None:
-    """Each answer's sentence is found in a story that is that sentence, and in no other code's."""
+def test_every_fact_of_the_codebook_keeps_itself_and_its_answer_apart() -> None:
+    """Each answer's sentence keeps its fact; that of another answer on its scale hardly ever."""
+    others = mistaken = 0
     for question in CODEBOOK:
         if not question.gives_facts or not question.options:
             continue
         own = {code: make_fact(question, code) for code in question.codes}
         for code, fact in own.items():
             assert backstory_fidelity([fact], fact.text) == 1.0, fact.text
-            assert code == fact.code
+            if code in question.order and question.kind in ("value", "attitude"):
+                told = {own[other].text for other in question.order} - {fact.text}
+                others += len(told)
+                mistaken += sum(backstory_fidelity([fact], text) for text in told)
+    assert others > 1000 and mistaken / others < 0.01
 
 
 @pytest.mark.parametrize(
@@ -90,6 +95,8 @@ def test_no_facts_are_refused() -> None:
         ("You believe in hell.", "You do not believe in hell."),
         ("You were not the victim of a crime.", "You were the victim of a crime."),
         ("You often pray.", "You never pray."),
+        ("Few of the judges are corrupt.", "Most of the judges are corrupt."),
+        ("You are 34 years old.", "You are 35 years old."),
         ("You don't trust strangers.", "You trust strangers."),
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,6 +34,7 @@ def run_command(parser: argparse.ArgumentParser, arguments: Sequence[str] | None
     parsed = parser.parse_args(arguments)
     try:
         parsed.run(parsed)
+        sys.stdout.flush()
     except BudgetExceededError as error:
         return _say(str(error), EXIT_BUDGET)
     except ValueSimError as error:
@@ -40,7 +42,8 @@ def run_command(parser: argparse.ArgumentParser, arguments: Sequence[str] | None
     except KeyboardInterrupt:
         return _say("interrupted; what was done is kept", EXIT_INTERRUPTED)
     except BrokenPipeError:
-        sys.stderr.close()
+        # Nobody reads on; what is still in the buffer must not fail when the process ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:  # a command ends in one line, never in a traceback
         from valuesim_dspy.roles import blank_secrets
@@ -143,6 +146,8 @@ def _synth(args: argparse.Namespace) -> None:
 
     if args.respondents < 1:
         raise ConfigError("must be at least 1", key="--respondents", value=args.respondents)
+    if args.out.is_dir():
+        raise ConfigError(f"{args.out} is a folder; give the name of a file", key="--out")
     path = write_synthetic(args.out, args.respondents, seed=args.seed)
     print(f"{path}: {args.respondents} synthetic respondents, seed {args.seed}; not survey data")
 

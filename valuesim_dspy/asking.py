@@ -9,9 +9,10 @@ import dspy
 
 from valuesim_dspy.cache import ResponseCache
 from valuesim_dspy.case import Case, Profile
-from valuesim_dspy.errors import ConfigError
+from valuesim_dspy.config import parse_job
+from valuesim_dspy.errors import ConfigError, PredictionError
 from valuesim_dspy.fidelity import backstory_fidelity
-from valuesim_dspy.lm import make_lm, preflight, require_consent
+from valuesim_dspy.lm import describe_error, make_lm, preflight, require_consent
 from valuesim_dspy.loading import load_program
 from valuesim_dspy.own import read_person
 from valuesim_dspy.program import VARIANTS, ValueSim
@@ -27,18 +28,20 @@ def ask(args: argparse.Namespace) -> list[str]:
     Raises:
         ConfigError: Person or question are not given, or given twice.
         MissingDataError: A file or a respondent is absent.
-        PredictionError: The model gave no option.
+        PredictionError: The model gave no option, or its endpoint no answer.
     """
     question = _question(args)
     profile, truth, synthetic = _person(args, question)
-    role = LMRole(model=args.model, api_base=args.api_base, api_key_env=args.api_key_env)
+    role = _role(args)
     require_consent(role, 1, synthetic=synthetic, send_to=args.send_to)
     program = ValueSim(args.program) if args.program in VARIANTS else load_program(args.program)
     lm = make_lm(role, name="task_lm")
     with ResponseCache(cache_location()).installed(), dspy.context(lm=lm, disable_history=True):
-        if not role.offline:
-            preflight(lm)
-        prediction = program(case=Case(profile, question))
+        preflight(lm)
+        try:
+            prediction = program(case=Case(profile, question))
+        except dspy.LMError as error:
+            raise PredictionError(describe_error(error)) from error
     lines = [f"{question.id}: {question.text_for(profile.country)}"]
     lines += [
         f"  {'>' if o.code == prediction.answer else ' '} {o.code}: {o.label}"
@@ -50,6 +53,11 @@ def ask(args: argparse.Namespace) -> list[str]:
     if role.offline:
         lines.append("The embedded model answered: it shows that the machinery works, no more.")
     return lines + (_why(prediction, profile) if args.why else [])
+
+
+def _role(args: argparse.Namespace) -> LMRole:
+    given = {"model": args.model, "api_base": args.api_base, "api_key_env": args.api_key_env}
+    return parse_job({"task_lm": {k: v for k, v in given.items() if v is not None}}).task_lm
 
 
 def _why(prediction: Any, profile: Profile) -> list[str]:

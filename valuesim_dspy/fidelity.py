@@ -18,6 +18,7 @@ from valuesim_dspy.survey.facts import Fact
 
 KEPT = 0.6
 _NEGATIONS = frozenset({"not", "no", "never", "none", "neither", "nor", "nobody", "nothing"})
+_AMOUNTS = frozenset({"few", "some", "half", "most"})
 _LONGEST = max(phrase.count(" ") + 1 for phrase in DEGREES)
 
 
@@ -26,10 +27,10 @@ def backstory_fidelity(facts: Sequence[Fact], backstory: str) -> float:
 
     A fact counts as kept when one sentence of the story holds at least `KEPT` of its content
     words, weighted by their rarity among the facts, its number where it names one on a scale,
-    and else all its phrases of degree and negations ("very", "not at all"); a sentence that says
-    nothing else may hold no further ones. It compares words, so a free paraphrase counts as
-    lost: the figure is a lower bound on what a reader would find. A story with fewer sentences
-    never keeps more.
+    and else all its phrases of degree, amounts and negations ("very", "few", "not at all"); a
+    sentence that says nothing else may hold no further ones. It compares words: a free paraphrase
+    counts as lost, and of "A rather than B" and "B rather than A" either keeps the other. A story
+    with fewer sentences never keeps more.
 
     Args:
         facts: The facts the story was written from; at least one.
@@ -75,7 +76,7 @@ def _same_strength(fact: Sentence, told: Sentence) -> bool:
 
 @lru_cache(maxsize=16_384)
 def _degrees(padded: str) -> frozenset[str]:
-    """Return the phrases of degree and the negations in a text, none of them part of a longer."""
+    """Return a text's phrases of degree, amounts and negations, none of them part of a longer."""
     tokens, found, start = padded.split(), set(), 0
     while start < len(tokens):
         tried = (" ".join(tokens[start : start + n]) for n in range(_LONGEST, 0, -1))
@@ -84,5 +85,7 @@ def _degrees(padded: str) -> frozenset[str]:
             found.add(phrase)
         elif tokens[start] in _NEGATIONS or tokens[start].endswith("n't"):
             found.add("not")
+        elif tokens[start] in _AMOUNTS or tokens[start].isdigit():
+            found.add(tokens[start])
         start += phrase.count(" ") + 1
     return frozenset(found)

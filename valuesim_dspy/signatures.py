@@ -15,6 +15,7 @@ HISTORY = "answers that the person gave later, oldest first; the newest rules"
 HABITS = "how the person answered other questions that offered the same options"
 QUESTION = "the question that is now put to the person"
 OPTIONS = "the options the person may choose from, each behind its code"
+VIEWS = "what each reader foresaw, and why"
 ANALYSIS = "two to four sentences: the evidence that counts, and the option it points to"
 ANSWER = "the code of the option this person chooses: one of the numbers offered, nothing else"
 
@@ -35,15 +36,8 @@ class WriteBackstory(dspy.Signature):
     backstory: str = dspy.OutputField(desc="the whole story, in the second person")
 
 
-class ReadCognitively(dspy.Signature):
-    """Foresee this person's answer from how they understand the world.
-
-    Look for beliefs and expectations: what the person holds to be true of people, institutions,
-    society and themselves, what they think leads to what, and the principles and goals that
-    their thinking serves. Find the beliefs that bear on the question, weigh how firmly each is
-    held, and follow them to the option they imply. Moods and habits are read elsewhere. The
-    answer sought is the one this person gives, not the correct, the polite or the usual one.
-    """
+class Reading(dspy.Signature):
+    """Foresee this person's answer."""
 
     facts: str = dspy.InputField(desc=FACTS)
     backstory: str = dspy.InputField(desc=BACKSTORY)
@@ -54,7 +48,18 @@ class ReadCognitively(dspy.Signature):
     answer: int = dspy.OutputField(desc=ANSWER)
 
 
-class ReadAffectively(dspy.Signature):
+class ReadCognitively(Reading):
+    """Foresee this person's answer from how they understand the world.
+
+    Look for beliefs and expectations: what the person holds to be true of people, institutions,
+    society and themselves, what they think leads to what, and the principles and goals that
+    their thinking serves. Find the beliefs that bear on the question, weigh how firmly each is
+    held, and follow them to the option they imply. Moods and habits are read elsewhere. The
+    answer sought is the one this person gives, not the correct, the polite or the usual one.
+    """
+
+
+class ReadAffectively(Reading):
     """Foresee this person's answer from what they feel.
 
     Look for feelings and attachments: what the person loves, enjoys and is proud or satisfied
@@ -65,16 +70,8 @@ class ReadAffectively(dspy.Signature):
     the usual one.
     """
 
-    facts: str = dspy.InputField(desc=FACTS)
-    backstory: str = dspy.InputField(desc=BACKSTORY)
-    history: str = dspy.InputField(desc=HISTORY)
-    question: str = dspy.InputField(desc=QUESTION)
-    options: str = dspy.InputField(desc=OPTIONS)
-    analysis: str = dspy.OutputField(desc=ANALYSIS)
-    answer: int = dspy.OutputField(desc=ANSWER)
 
-
-class ReadBehaviorally(dspy.Signature):
+class ReadBehaviorally(Reading.insert(3, "habits", dspy.InputField(desc=HABITS), str)):  # type: ignore[misc]
     """Foresee this person's answer from what they do and how they answer.
 
     Look for choices and habits: what the person has done, does regularly or refuses to do, the
@@ -85,17 +82,8 @@ class ReadBehaviorally(dspy.Signature):
     sought is the one this person gives, not the correct, the polite or the usual one.
     """
 
-    facts: str = dspy.InputField(desc=FACTS)
-    backstory: str = dspy.InputField(desc=BACKSTORY)
-    history: str = dspy.InputField(desc=HISTORY)
-    habits: str = dspy.InputField(desc=HABITS)
-    question: str = dspy.InputField(desc=QUESTION)
-    options: str = dspy.InputField(desc=OPTIONS)
-    analysis: str = dspy.OutputField(desc=ANALYSIS)
-    answer: int = dspy.OutputField(desc=ANSWER)
 
-
-class DecideAnswer(dspy.Signature):
+class DecideAnswer(Reading.insert(5, "views", dspy.InputField(desc=VIEWS), str)):  # type: ignore[misc]
     """Decide how this person answers, where readings of them disagree.
 
     Several readers foresaw the answer, each from one side of the person. Weigh their analyses
@@ -105,29 +93,13 @@ class DecideAnswer(dspy.Signature):
     compromise, nor what most of the readers say.
     """
 
-    facts: str = dspy.InputField(desc=FACTS)
-    backstory: str = dspy.InputField(desc=BACKSTORY)
-    history: str = dspy.InputField(desc=HISTORY)
-    question: str = dspy.InputField(desc=QUESTION)
-    options: str = dspy.InputField(desc=OPTIONS)
-    views: str = dspy.InputField(desc="what each reader foresaw, and why")
-    analysis: str = dspy.OutputField(desc=ANALYSIS)
-    answer: int = dspy.OutputField(desc=ANSWER)
 
-
-class AnswerDirectly(dspy.Signature):
+class AnswerDirectly(Reading.delete("backstory")):  # type: ignore[misc]
     """Foresee how this person answers the question, from what is known of them.
 
     Find the facts that bear on the question, weigh them, and choose the option that this person
     gives: not the correct, the polite or the usual one.
     """
-
-    facts: str = dspy.InputField(desc=FACTS)
-    history: str = dspy.InputField(desc=HISTORY)
-    question: str = dspy.InputField(desc=QUESTION)
-    options: str = dspy.InputField(desc=OPTIONS)
-    analysis: str = dspy.OutputField(desc=ANALYSIS)
-    answer: int = dspy.OutputField(desc=ANSWER)
 
 
 PERSPECTIVES: dict[str, type[dspy.Signature]] = {

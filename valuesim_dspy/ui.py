@@ -90,7 +90,7 @@ def prepare_store(store: str | Path | None = None) -> str:
         root.mkdir(parents=True, exist_ok=True)
         for folder in (root.parent, root):
             folder.chmod(0o700)
-        with closing(sqlite3.connect(database, timeout=5)) as connection:
+        with closing(sqlite3.connect(database, timeout=20)) as connection:
             connection.execute("BEGIN IMMEDIATE")
             connection.rollback()
         database.chmod(0o600)
