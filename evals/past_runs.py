@@ -14,8 +14,7 @@ import pandas as pd
 from evals.tracked_runs import ARM, CASE, LEVEL, PARENT, PREDICTIONS_FILE
 from evals.tracking import Tracker
 from valuesim_dspy.errors import MissingDataError
-from valuesim_dspy.store import artifact_root
-from valuesim_dspy.ui import prepare_store, store_error
+from valuesim_dspy.store import artifact_root, prepare_store, store_error
 
 _FLOATS = ("correct", "error", "fidelity", "seconds", "disagree")
 

@@ -82,6 +82,7 @@ def run_arms(
                 offline=study.offline,
             )
             run.log_text(table, "table.md")
+            run.note(table)
         return run.run_id, table
 
 

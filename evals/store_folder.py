@@ -8,7 +8,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from valuesim_dspy.ui import is_loopback, store_error
+from valuesim_dspy.store import store_error
+from valuesim_dspy.ui import is_loopback
 
 _OPENING_SECONDS = 60.0
 

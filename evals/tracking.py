@@ -15,15 +15,14 @@ from evals.job_facts import DataFacts, JobFacts
 from evals.store_folder import follow_move, is_remote, one_at_a_time
 from evals.tracked_runs import JobRun
 from valuesim_dspy.errors import MissingDataError, ValueSimError
-from valuesim_dspy.store import artifact_root
-from valuesim_dspy.ui import (
-    EXPERIMENT,
-    EXPERIMENT_TAGS,
+from valuesim_dspy.store import (
     MLFLOW_ENVIRONMENT,
+    artifact_root,
     prepare_store,
     store_error,
     without_credentials,
 )
+from valuesim_dspy.ui import EXPERIMENT, EXPERIMENT_TAGS
 
 LOGGED_TABLES = "mlflow.loggedArtifacts"
 

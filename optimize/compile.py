@@ -36,7 +36,7 @@ from optimize.teleprompters import (
 )
 from valuesim_dspy.case import Case
 from valuesim_dspy.config import JobConfig
-from valuesim_dspy.errors import ConfigError, ProgramStateError
+from valuesim_dspy.errors import ConfigError, PredictionError, ProgramStateError
 from valuesim_dspy.lm import preflight
 from valuesim_dspy.loading import save_program
 from valuesim_dspy.simulate import simulate
@@ -123,6 +123,7 @@ class _Steps:
         self.results.sort(key=lambda result: uncompiled.index(result.arm))
         table = self.table()
         self.run.log_text(table, "table.md")
+        self.run.note(table)
         self.run.log_json(self.study.meter.as_dict(), "usage.json")
         return Job(self.run.run_id, self.programs, self.results, table)
 
@@ -234,6 +235,7 @@ def check_reloaded(study: Study, program: dspy.Module, folder: Path) -> None:
     """Load a saved program and compare its predictions with the original's.
 
     Raises:
+        PredictionError: Not one case was answered, so that there is nothing to compare.
         ProgramStateError: They differ.
     """
     loaded = build_arm(study, str(folder))
@@ -241,8 +243,14 @@ def check_reloaded(study: Study, program: dspy.Module, folder: Path) -> None:
     if before != after:
         # A call that failed is in no cache: asked once more it may have been answered.
         before = _told(study, program)
-    for case in {**before, **after}:
-        if before.get(case) != after.get(case):
+    answered = [case for case in before if case in after]
+    if not answered:
+        raise PredictionError(
+            f"no case was answered, so that {folder} could not be checked; run the job again "
+            "when the endpoint answers, it goes on where it was"
+        )
+    for case in answered:
+        if before[case] != after[case]:
             raise ProgramStateError(
                 f"the reloaded program answers {case.question.id} differently", path=folder
             )

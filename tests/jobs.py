@@ -75,6 +75,13 @@ def living_in(folder: Path) -> Iterator[Path]:
         yield folder / "mlruns"
 
 
+def tracker_of(store: Path) -> Tracker:
+    """Return a tracker on a store, whatever the environment names."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        return Tracker(store)
+
+
 class Stopping(LexicalEngine):
     """The embedded model, which counts what it is asked and raises an error at one call."""
 
@@ -117,9 +124,7 @@ class Done:
     @property
     def tracker(self) -> Tracker:
         """A tracker on the job's store."""
-        with pytest.MonkeyPatch.context() as patch:
-            patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-            return Tracker(self.store)
+        return tracker_of(self.store)
 
     @property
     def program(self) -> Path:
@@ -142,7 +147,7 @@ def lexical_server(**options: Any) -> LoopbackServer:
     """Return a server whose answers are those of the embedded model."""
     from valuesim_dspy.config import LMRole
 
-    lm, lock = make_lm(LMRole(), name="task_lm"), threading.Lock()
+    lm, lock = make_lm(LMRole(max_tokens=8192), name="task_lm"), threading.Lock()
 
     def answer(messages: Messages) -> str:
         with lock:

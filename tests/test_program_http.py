@@ -229,13 +229,15 @@ def test_a_backstory_that_does_not_come_fails_the_case(story: str | int) -> None
     assert outcome.status == "failed" and outcome.answer is None and outcome.reason
 
 
-def test_the_cases_of_other_people_are_not_in_a_prompt() -> None:
-    """A request holds the facts of its own person, and no id of anybody."""
-    cases = one_person(2)
-    with LoopbackServer(lexical_reply) as server, ResponseCache().installed():
-        simulate(ValueSim(), cases, lm=make_lm(role(server), name="task_lm"))
+def test_no_request_says_who_is_asked() -> None:
+    """The facts go to the model; the key that stands for the person, and the case, do not."""
+    asked = example("Q69").case
+    with LoopbackServer(lexical_reply) as server:
+        ask(server, ValueSim(), "Q69")
         sent = json.dumps(server.requests, ensure_ascii=False)
-    assert cases[0].case.profile.key not in sent and "D_INTERVIEW" not in sent
+    assert asked.profile.facts[0].text in sent
+    for hidden in (asked.profile.key, repr(asked), "Q69", "D_INTERVIEW"):
+        assert hidden not in sent
 
 
 @pytest.fixture(scope="module")

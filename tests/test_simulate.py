@@ -284,14 +284,14 @@ def test_an_interrupt_leaves_nothing_running(
 ) -> None:
     """Ctrl-C while outcomes come in: what is in flight ends, what is queued never starts."""
     gate = threading.Event()
-    monkeypatch.setattr(_Watched, "gate", gate, raising=False)
+    _Watched.gate = gate
     monkeypatch.setattr(simulate_module, "ThreadPoolExecutor", _Watched)
     started: list[str] = []
 
     def act(asked: Case) -> int:
         started.append(asked.question.id)
         if asked.question.id != QUESTIONS[0]:
-            assert gate.wait(timeout=30)
+            assert gate.wait(timeout=5)
         return 1
 
     def interrupt(outcome: Outcome) -> None:
@@ -299,7 +299,7 @@ def test_an_interrupt_leaves_nothing_running(
 
     before = set(threading.enumerate())
     with remote() as (lm, _), pytest.raises(stop) as caught:
-        simulate(Scripted(act), examples() * 5, lm=lm, threads=3, on_outcome=interrupt)
+        simulate(Scripted(act), examples(), lm=lm, threads=3, on_outcome=interrupt)
     assert gate.is_set() and 1 <= len(started) <= 4
     left = {t.name for t in set(threading.enumerate()) - before if t.name.startswith("case")}
     assert left == set() and caught.value.__traceback__ is not None
@@ -353,6 +353,27 @@ def test_fidelity_is_measured_once_a_person(threads: int, monkeypatch: pytest.Mo
         found = simulate(ValueSim("vote"), both, lm=lm, threads=threads)
     assert sorted(measured) == sorted([len(case().profile.facts), len(other().facts)])
     assert all(outcome.fidelity is not None for outcome in found)
+
+
+def test_two_threads_do_not_measure_one_story_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A case that comes while its person's story is being measured waits for the figure."""
+    faithful = simulate_module._Fidelities()
+    story = dspy.Prediction(backstory="You live in Japan.")
+    found: list[float | None] = []
+    second = threading.Thread(target=lambda: found.append(faithful(case().profile, story)))
+    measured: list[str] = []
+
+    def slow(facts: Any, backstory: str) -> float:
+        measured.append(backstory)
+        if not second.ident:
+            second.start()
+            second.join(timeout=0.2)
+        return 0.5
+
+    monkeypatch.setattr(simulate_module, "backstory_fidelity", slow)
+    assert faithful(case().profile, story) == 0.5
+    second.join(timeout=30)
+    assert found == [0.5] and len(measured) == 1
 
 
 def test_fidelity_is_none_where_there_is_no_story() -> None:

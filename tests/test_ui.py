@@ -20,7 +20,8 @@ from evals.past_runs import load_predictions
 from evals.tracking import Tracker
 from valuesim_dspy import ui
 from valuesim_dspy.errors import ConfigError, ValueSimError
-from valuesim_dspy.ui import free_port, is_loopback, prepare_store, run_ui, without_credentials
+from valuesim_dspy.store import prepare_store, without_credentials
+from valuesim_dspy.ui import free_port, is_loopback, run_ui
 
 ROOT = Path(__file__).resolve().parent.parent
 

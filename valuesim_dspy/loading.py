@@ -26,6 +26,7 @@ from valuesim_dspy.manifest import (
     versions,
 )
 from valuesim_dspy.program import VARIANTS, ValueSim
+from valuesim_dspy.store import MLFLOW_ENVIRONMENT, tracking_uri
 
 log = logging.getLogger(__name__)
 
@@ -205,10 +206,10 @@ def find_program(source: Path | str) -> Path:
 
 
 def _fetch(uri: str) -> Path:
+    for name, value in MLFLOW_ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
     import mlflow
     from mlflow.exceptions import MlflowException
-
-    from valuesim_dspy.store import tracking_uri
 
     mlflow.set_tracking_uri(tracking_uri())
     try:

@@ -19,21 +19,15 @@ from ipaddress import ip_address
 from pathlib import Path
 from types import FrameType
 from typing import IO, Any
-from urllib.parse import urlsplit
 
 from valuesim_dspy.errors import ConfigError, ValueSimError
-from valuesim_dspy.store import artifact_root, tracking_uri
+from valuesim_dspy.store import (
+    MLFLOW_ENVIRONMENT,
+    artifact_root,
+    prepare_store,
+    without_credentials,
+)
 
-# Read by the libraries when they are imported: nothing is sent anywhere, nothing is fetched, and
-# neither migrations nor progress bars are written over a job's own output.
-MLFLOW_ENVIRONMENT = {
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "LITELLM_LOCAL_MODEL_COST_MAP": "True",
-    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    "MLFLOW_LOGGING_LEVEL": "WARNING",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
-}
 EXPERIMENT = "valuesim"
 VIEW = "arms"
 """The key of the experiment's saved view: the columns and the order in which runs are shown."""
@@ -66,56 +60,6 @@ EXPERIMENT_TAGS = {f"mlflow.sharedViewState.{VIEW}": json.dumps(_VIEW_STATE)}
 
 _PORTS_TRIED = 20
 _START_SECONDS = 90.0
-
-
-def prepare_store(store: str | Path | None = None) -> str:
-    """Make a local store's folders, private, and check that its database can be used.
-
-    MLflow itself would try a damaged or locked database again for hours before it says so.
-
-    Args:
-        store: A folder or a tracking URI; see `valuesim_dspy.store.store_location`.
-
-    Returns:
-        The tracking URI.
-
-    Raises:
-        ValueSimError: The folder cannot be made, or the database is locked or damaged.
-    """
-    uri, root = tracking_uri(store), artifact_root(store)
-    if root is None:
-        return uri
-    database = root.parent / uri.rpartition("/")[2]
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        for folder in (root.parent, root):
-            folder.chmod(0o700)
-        with closing(sqlite3.connect(database, timeout=20)) as connection:
-            connection.execute("BEGIN IMMEDIATE")
-            connection.rollback()
-        database.chmod(0o600)
-    except (OSError, sqlite3.Error) as error:
-        raise store_error(str(database), error) from None
-    return uri
-
-
-def store_error(where: str, error: Exception) -> ValueSimError:
-    """Return one clear line for what went wrong with the store.
-
-    Args:
-        where: The database or the server, without credentials.
-        error: What the library raised.
-    """
-    reason = (str(error).splitlines() or [type(error).__name__])[0][:300]
-    if "locked" in reason:
-        advice = "another process holds it: wait for it, or give another store"
-    elif "not a database" in reason or "malformed" in reason:
-        advice = "it is damaged: move it aside and a new one is begun"
-    elif "out-of-date database schema" in reason:
-        advice = "another version of MLflow made it: use that version, or `mlflow db upgrade`"
-    else:
-        advice = "check that it can be reached and written, or give another store"
-    return ValueSimError(f"the store {where} cannot be used ({reason}); {advice}")
 
 
 def run_ui(
@@ -205,14 +149,6 @@ def is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return host == "localhost" or host.endswith(".localhost")
-
-
-def without_credentials(uri: str) -> str:
-    """Return an address without user, password and query."""
-    parts = urlsplit(uri)
-    if not parts.netloc:
-        return uri.partition("?")[0]
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 def _command(uri: str, root: Path | None, host: str, port: int) -> list[str]:

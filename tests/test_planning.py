@@ -1,0 +1,183 @@
+"""Before a compile job pays: what is compiled, what it may cost, and when it asks for consent."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jobs import BOOTSTRAP, run, small_job
+
+from evals.study import Study, build_arm, open_study
+from optimize.planning import announce, arms_to_compile, check_sets, find_teleprompter, references
+from optimize.teleprompters import TELEPROMPTERS
+from valuesim_dspy.cache import ResponseCache
+from valuesim_dspy.errors import ConfigError
+
+# Nobody listens at this port, and nothing here asks.
+REMOTE = {"model": "openai/test", "api_base": "http://127.0.0.1:9/v1"}
+_ROW = re.compile(r"^  (\S.*?)\s+([\d,]+)(?: to ([\d,]+))? calls", re.M)
+
+
+@pytest.fixture(scope="module")
+def study() -> Iterator[Study]:
+    """The study of the small job."""
+    with open_study(small_job(), cache=ResponseCache()) as opened:
+        yield opened
+
+
+def announced(
+    capsys: pytest.CaptureFixture[str], *, is_agreed: bool = True, **changes: Any
+) -> dict[str, tuple[int, int]]:
+    """Announce a job; return the calls, at least and at most, by phase."""
+    config = small_job(**changes)
+    with open_study(config, cache=ResponseCache()) as opened:
+        students = {name: build_arm(opened, name) for name in arms_to_compile(config)}
+        teleprompter = find_teleprompter(config)
+        options = teleprompter.parse(config.compile.options)
+        announce(opened, students, teleprompter, options, is_agreed=is_agreed)
+        assert opened.meter.paid.calls == opened.meter.failed == 0
+    return phases(capsys.readouterr().out)
+
+
+def phases(printed: str) -> dict[str, tuple[int, int]]:
+    """Read a printed estimate."""
+    found = _ROW.findall(printed)
+    return {
+        name: (int(low.replace(",", "")), int((high or low).replace(",", "")))
+        for name, low, high in found
+    }
+
+
+@pytest.mark.parametrize("name", list(TELEPROMPTERS))
+def test_a_teleprompter_is_found_by_its_name(name: str) -> None:
+    """The name in the config is the key of the registry."""
+    config = small_job(compile={"teleprompter": name, "options": {}})
+    assert find_teleprompter(config) is TELEPROMPTERS[name]
+
+
+def test_an_unknown_teleprompter_is_told_the_known_ones() -> None:
+    """The error lists them all."""
+    with pytest.raises(ConfigError) as caught:
+        find_teleprompter(small_job(compile={"teleprompter": "mipro"}))
+    assert set(TELEPROMPTERS) <= set(caught.value.allowed or ())
+    assert caught.value.key == "compile.teleprompter"
+
+
+def test_without_demos_there_is_nothing_to_compile() -> None:
+    """A wish that no answers are kept as demos is refused, never passed over."""
+    with pytest.raises(ConfigError, match=r"compile\.demos"):
+        find_teleprompter(small_job(compile={"demos": "none"}))
+
+
+def test_the_variant_is_compiled_last_and_everything_once() -> None:
+    """Arms in the order given; what is named twice is compiled once."""
+    assert arms_to_compile(small_job()) == ["rag", "full"]
+    twice = small_job(variant="single", compile={"arms": ["rag", "single", "blank", "rag"]})
+    assert arms_to_compile(twice) == ["rag", "single", "blank"]
+    assert arms_to_compile(small_job(compile={"arms": []})) == ["full"]
+
+
+def test_only_variants_and_baselines_are_compiled(tmp_path: Path) -> None:
+    """A folder would be written over: the key at fault is named, with what is allowed."""
+    for changes, key in (
+        ({"variant": str(tmp_path)}, "variant"),
+        ({"compile": {"arms": [str(tmp_path)]}}, "compile.arms"),
+    ):
+        with pytest.raises(ConfigError) as caught:
+            arms_to_compile(small_job(**changes))
+        assert caught.value.key == key
+        assert {"full", "rag"} <= set(caught.value.allowed or ())
+
+
+def test_references_are_the_baselines_that_are_not_compiled(study: Study) -> None:
+    """RAG, which is compiled too, is measured with the students; nothing is measured twice."""
+    assert references(study, {"rag": None, "full": None}) == ["country-mode"]  # type: ignore[dict-item]
+    assert references(study, {"full": None}) == ["rag", "country-mode"]  # type: ignore[dict-item]
+    config = small_job(baselines=["mode", "rag", "mode"])
+    with open_study(config, cache=ResponseCache()) as opened:
+        assert references(opened, {}) == ["mode", "rag"]
+
+
+@pytest.mark.parametrize("role", ["train", "val", "dev"])
+def test_an_empty_set_is_named(role: str) -> None:
+    """Nobody in it, nobody to compile or to measure with."""
+    config = small_job(protocol={role: 0})
+    with (
+        open_study(config, cache=ResponseCache()) as opened,
+        pytest.raises(ConfigError, match=f"{role}set is empty") as caught,
+    ):
+        check_sets(opened)
+    assert caught.value.key == f"protocol.{role}"
+
+
+def test_full_sets_pass(study: Study) -> None:
+    """The testset may be empty: a compile job does not read it."""
+    check_sets(study)
+    with open_study(small_job(protocol={"test": 0}), cache=ResponseCache()) as opened:
+        check_sets(opened)
+
+
+def test_the_estimate_counts_calls_phase_by_phase(capsys: pytest.CaptureFixture[str]) -> None:
+    """Twenty cases of ten people on valset and devset: one call each, or three and a story."""
+    found = announced(capsys)
+    assert found["measuring country-mode"] == (0, 0)
+    assert found["measuring rag, twice"] == (2 * 20, 2 * 20)
+    assert found["measuring full, twice"] == (2 * (3 * 20 + 10), 2 * (4 * 20 + 10))
+    assert found["compiling rag"] == found["compiling full"] == (0, 0)
+    assert found["all"] == (180, 220)
+
+
+def test_the_estimate_of_bootstrapping_spans_luck(capsys: pytest.CaptureFixture[str]) -> None:
+    """At least as many runs as there are demos to find, at most every training case."""
+    found = announced(capsys, compile=BOOTSTRAP)
+    assert found["compiling rag"] == (2, 12)
+    assert found["compiling full"] == (2 * 4, 12 * 5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", list(TELEPROMPTERS))
+def test_no_job_needs_more_calls_than_estimated(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    """The upper end holds; what is paid is what is needed, without a cache."""
+    options = {"candidates": 1} if name == "bootstrap-random-search" else {}
+    done = run(tmp_path, small_job(compile={"teleprompter": name, "options": options}))
+    high = phases(capsys.readouterr().out)["all"][1]
+    usage = json.loads(done.tracker.read_text(done.job.run_id, "usage.json"))
+    assert 0 < usage["needed"]["calls"] == usage["paid"]["calls"] <= high
+
+
+def test_a_large_estimate_wants_a_word_of_consent(capsys: pytest.CaptureFixture[str]) -> None:
+    """The estimate is shown, and the job stops and says how to go on; --yes goes on."""
+    with pytest.raises(ConfigError, match="--yes") as caught:
+        announced(capsys, is_agreed=False, task_lm=REMOTE, confirm_calls=219)
+    assert "220 calls of openai/test" in str(caught.value)
+    assert phases(capsys.readouterr().out)["all"] == (180, 220)
+    assert announced(capsys, is_agreed=True, task_lm=REMOTE, confirm_calls=0)["all"][1] == 220
+
+
+@pytest.mark.parametrize(
+    "changes", [{"task_lm": REMOTE, "confirm_calls": 220}, {"confirm_calls": 0}]
+)
+def test_a_small_estimate_or_the_embedded_model_wants_none(
+    capsys: pytest.CaptureFixture[str], changes: dict[str, Any]
+) -> None:
+    """At the limit is not above it; the embedded model costs nothing."""
+    assert announced(capsys, is_agreed=False, **changes)["all"] == (180, 220)
+
+
+def test_money_is_estimated_where_the_price_is_known(capsys: pytest.CaptureFixture[str]) -> None:
+    """A price in the config counts; without one the line says so."""
+    price = {"usd_per_million_input": 1.0, "usd_per_million_output": 2.0}
+    config = small_job(task_lm={**REMOTE, **price})
+    with open_study(config, cache=ResponseCache()) as opened:
+        students = {"rag": build_arm(opened, "rag")}
+        teleprompter = find_teleprompter(config)
+        announce(opened, students, teleprompter, teleprompter.parse({}), is_agreed=True)
+    total = capsys.readouterr().out.splitlines()[-1]
+    assert re.search(r"\$0\.0[1-9]", total) and "unknown" not in total
+    announced(capsys, task_lm=REMOTE)
