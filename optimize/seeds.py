@@ -16,6 +16,7 @@ from evals.study import build_arm, open_study
 from optimize.compile import run_job
 from optimize.planning import arms_to_compile
 from valuesim_dspy.config import JobConfig
+from valuesim_dspy.errors import ConfigError
 
 REFERENCE = "rag"
 
@@ -38,9 +39,22 @@ def run_seeds(configs: Sequence[JobConfig], *, is_agreed: bool = False) -> str:
     Args:
         configs: The same job, seed by seed.
         is_agreed: Whether large estimates need no further consent.
+
+    Raises:
+        ConfigError: A seed is there twice, or nobody is in the testset; nothing was paid.
     """
+    _check(configs)
     done = [_one_seed(config, is_agreed=is_agreed) for config in configs]
     return seeds_table(configs[0], done)
+
+
+def _check(configs: Sequence[JobConfig]) -> None:
+    seeds = [config.seed for config in configs]
+    if len(set(seeds)) < len(seeds):
+        # Pooled, the same people twice would narrow every interval.
+        raise ConfigError("give each seed once", key="--seeds", value=seeds)
+    if any(config.protocol.test < 1 for config in configs):
+        raise ConfigError("the testset is empty; take respondents into it", key="protocol.test")
 
 
 def _one_seed(config: JobConfig, *, is_agreed: bool) -> SeedResult:

@@ -11,7 +11,7 @@ from stores import ARM, job_facts, new_tracker, predictions
 
 from evals.past_runs import load_predictions
 from evals.tracking import Tracker
-from valuesim_dspy.errors import MissingDataError, ValueSimError
+from valuesim_dspy.errors import ConfigError, MissingDataError, ValueSimError
 from valuesim_dspy.store import artifact_root, tracking_uri
 
 ROOT = Path(__file__).resolve().parent.parent
