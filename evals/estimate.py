@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import ceil
 from typing import Any
 
 import dspy
 
+from evals.baselines import Blank
 from valuesim_dspy.case import Case
 from valuesim_dspy.errors import ConfigError
 from valuesim_dspy.modules import BACKSTORY_TOKENS
 from valuesim_dspy.roles import LMRole
-from valuesim_dspy.usage import estimate_tokens
+from valuesim_dspy.usage import estimate_tokens, text_of
 
 ANALYSIS_TOKENS = 120
 SAMPLE = 5
@@ -41,7 +43,7 @@ class Cost:
 
     def scaled(self, low: float, high: float) -> Cost:
         """Return the cost of between `low` and `high` times as much."""
-        return Cost(*((int(a * low), int(b * high)) for a, b in vars(self).values()))
+        return Cost(*((int(a * low), ceil(b * high)) for a, b in vars(self).values()))
 
     def usd(self, prices: tuple[float, float] | None) -> tuple[float, float] | None:
         """Return US dollars (low, high) at prices per million tokens; None when unknown."""
@@ -62,7 +64,9 @@ def benchmark_cost(program: dspy.Module, examples: Sequence[dspy.Example]) -> Co
     """Estimate what a set costs one program with a cold cache.
 
     The backstory is one call a person; a coordinator is asked for none to all of the cases;
-    every other predictor once a case. Prompts are rendered for a sample spread over the set.
+    every other predictor once a case, but for equal requests, which are needed once: RAG may find
+    the same facts for two people, and `blank` asks the same of everybody. Prompts are rendered
+    for a sample spread over the set. Retries of answers that cannot be read come on top.
     """
     if not examples:
         return Cost()
@@ -71,7 +75,7 @@ def benchmark_cost(program: dspy.Module, examples: Sequence[dspy.Example]) -> Co
     total = Cost()
     for name, predictor in program.named_predictors():
         tokens = sum(prompt_tokens(program, predictor, ex.case) for ex in sample) // len(sample)
-        low = high = len(examples)
+        low, high = _requests(program, examples)
         written = ANALYSIS_TOKENS
         if name.endswith("writer.backstory"):
             low = high = people
@@ -82,6 +86,15 @@ def benchmark_cost(program: dspy.Module, examples: Sequence[dspy.Example]) -> Co
     return total
 
 
+def _requests(program: dspy.Module, examples: Sequence[dspy.Example]) -> tuple[int, int]:
+    """Return how many different requests a set makes of a predictor, at least and at most."""
+    if not hasattr(program, "inputs"):
+        return len(examples), len(examples)
+    # A program that chooses what it reads of a person may read the same of two.
+    questions = len({example.case.question.id for example in examples})
+    return questions, questions if isinstance(program, Blank) else len(examples)
+
+
 def prompt_tokens(program: Any, predictor: Any, case: Case) -> int:
     """Estimate the prompt of one predictor for a case, demos and instructions included."""
     read = program.inputs(case) if hasattr(program, "inputs") else case.inputs()
@@ -89,7 +102,7 @@ def prompt_tokens(program: Any, predictor: Any, case: Case) -> int:
     inputs = {**read, "backstory": story, "views": "x" * (3 * 4 * ANALYSIS_TOKENS)}
     wanted = {name: inputs[name] for name in predictor.signature.input_fields}
     messages = dspy.ChatAdapter().format(predictor.signature, predictor.demos, wanted)
-    return sum(estimate_tokens(str(message["content"])) for message in messages)
+    return estimate_tokens(text_of(messages))
 
 
 def check_context(
@@ -100,13 +113,15 @@ def check_context(
     Raises:
         ConfigError: The largest prompt and its reply are over the role's context.
     """
-    longest = max(examples, key=lambda ex: len(ex.case.profile.facts_text), default=None)
-    if longest is None:
+    cases = [example.case for example in examples]
+    if not cases:
         return
+    # Whoever reads the whole person, and whoever reads the question alone.
+    longest = {max(cases, key=_length), max(cases, key=_asked)}
     for name, predictor in program.named_predictors():
         is_story = name.endswith("writer.backstory")
         reply = min(BACKSTORY_TOKENS, role.context // 2) if is_story else role.max_tokens
-        needed = prompt_tokens(program, predictor, longest.case) + reply
+        needed = max(prompt_tokens(program, predictor, case) for case in longest) + reply
         if needed > role.context:
             raise ConfigError(
                 f"the predictor {name} needs about {needed} tokens of context and {key} takes "
@@ -115,6 +130,14 @@ def check_context(
                 key=f"{key}.context",
                 value=role.context,
             )
+
+
+def _length(case: Case) -> int:
+    return len(case.profile.facts_text.encode()) + _asked(case)
+
+
+def _asked(case: Case) -> int:
+    return len(f"{case.question_text}{case.options_text}{case.history_text}".encode())
 
 
 def cost_lines(phases: Mapping[str, Cost], prices: tuple[float, float] | None) -> list[str]:

@@ -82,7 +82,15 @@ def describe_job(
         config=config.resolved(),
         data=DataFacts(kind, people.digest[:16], len(people)),
         tags=tags,
-        details={"manifest": study.manifest("job", subject).model_dump(mode="json"), **details},
+        details={
+            "manifest": study.manifest("job", subject).model_dump(mode="json"),
+            "drawn": {
+                "fold": study.fold.describe(),
+                "split": study.split.describe(),
+                "leakage": study.leakage.as_dict(),
+            },
+            **details,
+        },
     )
 
 

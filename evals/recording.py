@@ -53,6 +53,8 @@ def result_metrics(result: Result, *, reference: Result | None = None) -> dict[s
         numbers |= {"accuracy_low": result.accuracy.low, "accuracy_high": result.accuracy.high}
     numbers |= usage_metrics(result.needed, result.paid) | {"seconds": result.seconds}
     numbers["failed_calls"] = float(result.failed_calls)
+    if result.needed.estimated_calls:
+        numbers["calls_estimated"] = float(result.needed.estimated_calls)
     if reference is not None and result.is_valid and reference.is_valid:
         gap = paired_difference(result.frame, reference.frame, seed=0)
         numbers |= {

@@ -5,10 +5,13 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
-from collections.abc import Sequence
-from pathlib import Path
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import pandas as pd
+from pydantic import ValidationError
 
 from evals.benchmark import Result
 from evals.embedders import weak_baseline_note
@@ -17,12 +20,13 @@ from evals.job_facts import describe_job
 from evals.past_runs import arms_of, count_test_read, load_predictions, run_summary
 from evals.recording import arm_run, measure, result_metrics
 from evals.report import comparison_table, describe_study
-from evals.study import Study, build_arm, open_study
+from evals.study import Study, build_arm, find_arm, open_study
+from evals.tracked_runs import JobRun
 from evals.tracking import Tracker
-from valuesim_dspy.config import JobConfig
-from valuesim_dspy.errors import ConfigError, MissingDataError
+from valuesim_dspy.config import JobConfig, ProtocolConfig
+from valuesim_dspy.errors import ConfigError, ProgramStateError
 from valuesim_dspy.lm import preflight
-from valuesim_dspy.loading import find_program, read_manifest
+from valuesim_dspy.loading import read_manifest
 from valuesim_dspy.manifest import Manifest
 from valuesim_dspy.usage import Usage
 
@@ -44,35 +48,34 @@ def run_arms(
     Raises:
         ConfigError: An arm is unknown, or saved programs were compiled on different folds.
     """
-    config = _as_compiled(config, arms)
+    found = _find_arms(dict.fromkeys((REFERENCE, *arms)))
+    config = _as_compiled(config, found)
     with open_study(config) as study:
-        names = list(dict.fromkeys((REFERENCE, *arms)))
-        programs = {name: build_arm(study, name) for name in names}
-        phases = {}
-        for name, program in programs.items():
-            check_context(program, study.examples(role), config.task_lm)
-            phases[name] = benchmark_cost(program, study.examples(role))
+        examples = study.examples(role)
+        if not examples:
+            raise ConfigError(
+                f"the {role}set is empty: no respondent of it answered a {role} target",
+                key=f"protocol.{role}",
+            )
+        programs = {arm.label: build_arm(study, arm.source) for arm in found}
+        for program in programs.values():
+            check_context(program, examples, config.task_lm)
+        phases = {label: benchmark_cost(program, examples) for label, program in programs.items()}
         _agree(study, phases, is_agreed=is_agreed)
         if not study.task_lm.in_process:
             preflight(study.task_lm)
         tracker = Tracker(config.store, share_rows=config.share_rows)
         identity = hashlib.sha256(
-            json.dumps([study.identity, role, [_content(name) for name in names]]).encode()
+            json.dumps([study.identity, role, [arm.content for arm in found]]).encode()
         ).hexdigest()[:16]
         facts = describe_job(study, command="evals", subject=", ".join(arms), identity=identity)
         notes = [weak_baseline_note(study.retriever.embedder, study.offline)]
+        notes += [_other_draw(study, arm) for arm in found]
         if role == "test":
             key = f"{study.respondents.digest[:16]}-{study.fold.digest}-{study.split.digest}"
             notes.append(f"reading {count_test_read(config.store, key)} of this testset")
-        results: list[Result] = []
         with tracker.job(facts) as run:
-            for name, program in programs.items():
-                result = measure(study, _arm(name, program), program, role, label=_label(name))
-                reference = results[0] if results else None
-                teleprompter = _manifest(name).teleprompter if _is_saved(name) else "none"
-                with arm_run(run, study, result, program, teleprompter=teleprompter) as child:
-                    child.log_metrics(result_metrics(result, reference=reference))
-                results.append(result)
+            results = _measured(study, run, found, programs, role)
             table = comparison_table(
                 results,
                 reference=REFERENCE,
@@ -84,6 +87,77 @@ def run_arms(
             run.log_text(table, "table.md")
             run.note(table)
         return run.run_id, table
+
+
+@dataclass(frozen=True)
+class _Arm:
+    """An arm as it was found: what to build it from, and what it is called and identified by."""
+
+    source: str
+    label: str
+    content: str
+    manifest: Manifest | None = None
+
+    @property
+    def teleprompter(self) -> str:
+        return self.manifest.teleprompter if self.manifest else "none"
+
+
+def _find_arms(names: Iterable[str]) -> list[_Arm]:
+    """Fetch saved programs, each once, and give every arm a label of its own."""
+    arms = []
+    for name in names:
+        folder = find_arm(name)
+        if folder is None:
+            arms.append(_Arm(name, name, name))
+            continue
+        manifest = read_manifest(folder)
+        label = f"{manifest.variant} {'compiled' if manifest.teleprompter != 'none' else 'saved'}"
+        whole = b"".join(path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file())
+        # As a whole path: the folder may bear the name of a variant.
+        source = str(folder.resolve())
+        arms.append(_Arm(source, label, hashlib.sha256(whole).hexdigest(), manifest))
+    arms = list({arm.content: arm for arm in arms}.values())
+    taken = Counter(arm.label for arm in arms)
+    return [
+        replace(arm, label=f"{arm.label} {arm.content[:6]}") if taken[arm.label] > 1 else arm
+        for arm in arms
+    ]
+
+
+def _measured(
+    study: Study, run: JobRun, arms: Sequence[_Arm], programs: Mapping[str, Any], role: str
+) -> list[Result]:
+    """Measure one arm after the other, the reference first, and keep each as soon as it is done."""
+    results: list[Result] = []
+    for arm in arms:
+        program = programs[arm.label]
+        name = program.kind if arm.manifest else arm.label
+        result = measure(study, name, program, role, label=arm.label)
+        reference = results[0] if results else None
+        with arm_run(run, study, result, program, teleprompter=arm.teleprompter) as child:
+            child.log_metrics(result_metrics(result, reference=reference))
+        results.append(result)
+    return results
+
+
+def _other_draw(study: Study, arm: _Arm) -> str:
+    """Return the sentence a table needs where who is measured may have been fitted on."""
+    known = arm.manifest
+    if known is None or not known.fold or known.evidence != study.evidence:
+        return ""
+    pairs: dict[str, tuple[Mapping[str, object], str]] = {
+        "data": (known.data, study.respondents.digest),
+        "fold": (known.fold, study.fold.digest),
+        "split": (known.split, study.split.digest),
+    }
+    other = [name for name, (drawn, digest) in pairs.items() if drawn.get("digest") != digest]
+    if not other:
+        return ""
+    return (
+        f"Warning: {arm.label} was compiled on another draw ({', '.join(other)}); people and "
+        "questions that it was fitted on may be among those measured."
+    )
 
 
 def _agree(study: Study, phases: dict[str, Cost], *, is_agreed: bool) -> None:
@@ -99,48 +173,16 @@ def _agree(study: Study, phases: dict[str, Cost], *, is_agreed: bool) -> None:
         )
 
 
-def _is_saved(name: str) -> bool:
-    return name.startswith("runs:/") or (Path(name) / "manifest.json").is_file()
+def _as_compiled(config: JobConfig, arms: Sequence[_Arm]) -> JobConfig:
+    """Take fold and split from the manifests of saved programs, which must agree.
 
-
-def _manifest(name: str) -> Manifest:
-    return read_manifest(find_program(name))
-
-
-def _arm(name: str, program: object) -> str:
-    return str(getattr(program, "kind", name)) if _is_saved(name) else name
-
-
-def _label(name: str) -> str:
-    if not _is_saved(name):
-        return name
-    manifest = _manifest(name)
-    return f"{manifest.variant} {'compiled' if manifest.teleprompter != 'none' else 'saved'}"
-
-
-def _content(name: str) -> str:
-    """Return what identifies an arm: its name, or the bytes of a saved program."""
-    if not _is_saved(name):
-        return name
-    folder = find_program(name)
-    whole = b"".join(path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file())
-    return hashlib.sha256(whole).hexdigest()
-
-
-def _as_compiled(config: JobConfig, arms: Sequence[str]) -> JobConfig:
-    """Take fold and split from the manifests of saved programs, which must agree."""
-    drawn = {}
-    for name in filter(_is_saved, arms):
-        manifest = _manifest(name)
-        fold, split = manifest.fold, manifest.split
-        sizes = split.get("sizes", {})
-        drawn[name] = {
-            "folds": fold["strategy"],
-            "fold": fold["index"],
-            "seed": fold["seed"],
-            "kinds": tuple(str(fold["kinds"]).split(",")),
-            **(dict(sizes) if isinstance(sizes, dict) else {}),
-        }
+    A program whose manifest names no fold was fitted on nobody; the config's serve it.
+    """
+    drawn = {
+        arm.label: _protocol(config, arm.source, arm.manifest)
+        for arm in arms
+        if arm.manifest and arm.manifest.fold
+    }
     if not drawn:
         return config
     first, *others = drawn.values()
@@ -150,8 +192,29 @@ def _as_compiled(config: JobConfig, arms: Sequence[str]) -> JobConfig:
             key="arms",
             value=", ".join(drawn),
         )
-    protocol = config.protocol.model_copy(update=first)
-    return config.model_copy(update={"protocol": protocol})
+    return config.model_copy(update={"protocol": first})
+
+
+def _protocol(config: JobConfig, source: str, manifest: Manifest) -> ProtocolConfig:
+    fold, sizes = manifest.fold, manifest.split.get("sizes", {})
+    known = {"folds": "strategy", "fold": "index", "seed": "seed", "kinds": "kinds"}
+    drawn: dict[str, object] = {key: fold.get(name) for key, name in known.items()}
+    drawn |= {"kinds": tuple(str(fold.get("kinds")).split(","))}
+    drawn |= dict(sizes) if isinstance(sizes, dict) else {}
+    # programs of before there was a choice were compiled without dependence, by country
+    drawn |= {"dependence": fold.get("dependence", "none")}
+    drawn |= {"split": manifest.split.get("kind", "stratified")}
+    for key in ("test_countries", "dev_countries"):
+        named = manifest.split.get(key)
+        drawn[key] = tuple(str(named).split(",")) if named else None
+    try:
+        return ProtocolConfig.model_validate(config.protocol.model_dump() | drawn)
+    except ValidationError as error:
+        where = ".".join(str(part) for part in error.errors()[0]["loc"])
+        raise ProgramStateError(
+            f"its manifest does not say on which fold and split it was compiled ({where})",
+            path=source,
+        ) from None
 
 
 def compare_runs(store: str | None, run_ids: Sequence[str], *, reference: str = REFERENCE) -> str:
@@ -168,40 +231,60 @@ def compare_runs(store: str | None, run_ids: Sequence[str], *, reference: str = 
     """
     tracker = Tracker(store)
     found = dict.fromkeys(arm for run_id in run_ids for arm in arms_of(tracker, run_id))
+    frames = {run_id: load_predictions(tracker, run_id) for run_id in found}
+    summaries = [run_summary(tracker, run_id) for run_id in found]
+    labels = _labels(summaries)
     results = [
-        _past_result(run_summary(tracker, arm), load_predictions(tracker, arm)) for arm in found
+        _past_result(summary, label, frames[summary["run_id"]])
+        for summary, label in zip(summaries, labels, strict=True)
     ]
-    if not results:
-        raise MissingDataError("these runs hold no arms", "name runs of `optimize` or `evals`")
-    summary = run_summary(tracker, next(iter(found)))
-    about = {name: summary["params"][name] for name in ("fold", "split", "task_lm", "embedder")}
-    labels = [result.label for result in results]
+    about = {name: _values(summaries, name) for name in ("fold", "split", "task_lm", "embedder")}
+    names = {name for result in results for name in (result.label, result.arm)}
     return comparison_table(
         results,
-        reference=reference if reference in labels else None,
+        reference=reference if reference in names else None,
         title=f"{len(results)} arms",
-        about=about,
-        offline=summary["params"]["task_lm"].startswith("offline/"),
+        about={name: ", ".join(values) for name, values in about.items()},
+        offline=any(model.startswith("offline/") for model in about["task_lm"]),
     )
 
 
-def _past_result(summary: dict[str, object], frame: pd.DataFrame) -> Result:
-    params, metrics, tags = summary["params"], summary["metrics"], summary["tags"]
-    assert isinstance(params, dict) and isinstance(metrics, dict) and isinstance(tags, dict)
+def _values(summaries: Sequence[dict[str, Any]], param: str) -> list[str]:
+    return list(dict.fromkeys(summary["params"][param] for summary in summaries))
+
+
+def _labels(summaries: Sequence[dict[str, Any]]) -> list[str]:
+    """Name arms of several jobs so that they can be told apart: by what differs, else by run."""
+    labels = []
+    for summary in summaries:
+        name, role = summary["name"], summary["params"]["split"]
+        alike = [o for o in summaries if (o["name"], o["params"]["split"]) == (name, role)]
+        differ = [p for p in ("task_lm", "embedder", "teleprompter") if len(_values(alike, p)) > 1]
+        mark = ", ".join(summary["params"][param] for param in differ)
+        if sum(all(o["params"][p] == summary["params"][p] for p in differ) for o in alike) > 1:
+            mark = f"{mark}, {summary['run_id'][:8]}".lstrip(", ")
+        labels.append(f"{name} ({mark})" if mark else name)
+    return labels
+
+
+def _past_result(summary: dict[str, Any], label: str, frame: pd.DataFrame) -> Result:
+    params, metrics = summary["params"], summary["metrics"]
 
     def usage(kind: str) -> Usage:
         calls, tokens = metrics.get(f"calls_{kind}", 0), metrics.get(f"tokens_{kind}", 0)
-        return Usage(int(calls), int(tokens), 0, metrics.get(f"usd_{kind}"))
+        estimated = int(metrics.get("calls_estimated", 0))
+        usd = metrics.get(f"usd_{kind}")
+        return Usage(int(calls), int(tokens), 0, usd, estimated_calls=estimated)
 
     return Result(
-        arm=str(summary["name"]).removesuffix(" compiled"),
-        label=str(summary["name"]),
-        role=str(params["split"]).split()[0],
-        knows=str(params["knows"]),
+        arm=params["variant"],
+        label=label,
+        role=params["split"].split()[0],
+        knows=params["knows"],
         frame=frame,
         needed=usage("needed"),
         paid=usage("paid"),
         failed_calls=int(metrics.get("failed_calls", 0)),
         seconds=float(metrics.get("seconds", 0.0)),
-        evidence=str(tags["evidence"]),
+        evidence=summary["tags"]["evidence"],
     )

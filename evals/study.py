@@ -8,7 +8,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from evals.embedders import make_embedder
 from valuesim_dspy.cache import ResponseCache
 from valuesim_dspy.case import make_cases
 from valuesim_dspy.config import DataConfig, JobConfig
-from valuesim_dspy.errors import ConfigError
+from valuesim_dspy.errors import ConfigError, MissingDataError
 from valuesim_dspy.lm import MeteredLM, make_lm, require_consent
 from valuesim_dspy.loading import find_program, load_program, read_manifest
 from valuesim_dspy.manifest import Manifest
@@ -27,6 +27,9 @@ from valuesim_dspy.program import VARIANTS, ValueSim
 from valuesim_dspy.retrieval import Retriever
 from valuesim_dspy.store import cache_location
 from valuesim_dspy.survey.codebook import Codebook, load_codebook
+from valuesim_dspy.survey.dependence import dependent_pairs
+from valuesim_dspy.survey.leakage import Leakage, fold_leakage
+from valuesim_dspy.survey.own_wording import open_codebook
 from valuesim_dspy.survey.respondents import Respondents, read_respondents
 from valuesim_dspy.survey.splits import Fold, Split, make_fold, make_split
 from valuesim_dspy.usage import Budget, Meter
@@ -34,6 +37,12 @@ from valuesim_dspy.usage import Budget, Meter
 log = logging.getLogger(__name__)
 
 SETS = ("train", "val", "dev", "test")
+SPLITS: Mapping[str, tuple[str, str | None]] = {
+    "random": ("random", None),
+    "stratified": ("random", "country"),
+    "countries": ("leave-countries-out", "country"),
+}
+"""A config's `split` to the kind of split and its strata."""
 SYNTHETIC_EVIDENCE, SURVEY_EVIDENCE = "synthetic-machinery", "survey"
 
 
@@ -85,7 +94,7 @@ class Study:
     @property
     def identity(self) -> str:
         """16 hex digits of config, data and code: the same identity gives the same results."""
-        parts = [self.config.digest, self.respondents.digest, code_digest()]
+        parts = [self.config.digest, self.respondents.digest, self.codebook.digest, code_digest()]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
     def examples(self, role: str) -> list[dspy.Example]:
@@ -102,6 +111,11 @@ class Study:
             )
         return self._examples[role]
 
+    @cached_property
+    def leakage(self) -> Leakage:
+        """How near the profile comes to the targets, on the training people."""
+        return fold_leakage(self.respondents, self.split.train, self.fold)
+
     def manifest(self, kind: str, variant: str, **known: Any) -> Manifest:
         """Return the manifest of a program that comes from this study."""
         protocol = self.config.protocol
@@ -117,17 +131,21 @@ class Study:
                 "of": self.fold.of,
                 "seed": self.fold.seed,
                 "kinds": ",".join(protocol.kinds),
+                "dependence": str(protocol.dependence or "none"),
                 "digest": self.fold.digest,
             },
             split={
                 "seed": self.split.seed,
                 "sizes": {role: len(getattr(self.split, role)) for role in SETS},
+                "kind": protocol.split,
+                **{f"{role}_countries": ",".join(away) for role, away in self.split.left_out},
                 "digest": self.split.digest,
             },
             codebook={
                 "id": self.codebook.id,
                 "version": self.codebook.version,
                 "digest": self.codebook.digest,
+                **({"wording": self.codebook.wording} if self.codebook.wording else {}),
             },
             data={
                 "digest": self.respondents.digest,
@@ -175,23 +193,24 @@ def open_study(config: JobConfig, *, cache: ResponseCache | None = None) -> Iter
 
 def open_survey(data: DataConfig) -> Respondents:
     """Read the survey file, or make the synthetic population."""
+    codebook = open_codebook(data.codebook, data.wording)
     if data.survey != "synthetic":
-        return read_respondents(data.survey, codebook=load_codebook(data.codebook))
+        return read_respondents(data.survey, codebook=codebook)
+    if codebook.id != load_codebook().id:
+        message = "synthetic people answer the packaged codebook; give data.survey a file"
+        raise ConfigError(message, key="data.codebook", value=data.codebook)
     from valuesim_dspy.survey.synthetic import synthesize
 
-    return synthesize(data.respondents, seed=data.seed)
+    return synthesize(data.respondents, seed=data.seed, codebook=codebook)
 
 
 def draw(config: JobConfig, respondents: Respondents) -> tuple[Fold, Split]:
-    """Draw the fold and the split that a config names."""
+    """Draw the fold and the split that a config names.
+
+    The split comes first: which questions depend on each other is found on its train people.
+    """
     protocol = config.protocol
-    fold = make_fold(
-        respondents.codebook,
-        strategy=protocol.folds,
-        index=protocol.fold,
-        seed=protocol.seed,
-        kinds=protocol.kinds,
-    )
+    kind, stratify = SPLITS[protocol.split]
     split = make_split(
         respondents,
         seed=protocol.seed,
@@ -199,6 +218,21 @@ def draw(config: JobConfig, respondents: Respondents) -> tuple[Fold, Split]:
         val=protocol.val,
         dev=protocol.dev,
         test=protocol.test,
+        kind=kind,
+        stratify=stratify,
+        test_countries=protocol.test_countries,
+        dev_countries=protocol.dev_countries,
+    )
+    pairs = None
+    if protocol.dependence is not None:
+        pairs = dependent_pairs(respondents, split.train, protocol.dependence)
+    fold = make_fold(
+        respondents.codebook,
+        strategy=protocol.folds,
+        index=protocol.fold,
+        seed=protocol.seed,
+        kinds=protocol.kinds,
+        dependence=pairs,
     )
     return fold, split
 
@@ -208,28 +242,47 @@ def build_arm(study: Study, name: str) -> dspy.Module:
 
     Args:
         study: Supplies what baselines are bound to.
-        name: A key of `VARIANTS` or `BASELINES`, a folder, or `runs:/<id>/program`.
+        name: A key of `VARIANTS` or `BASELINES`, a folder, a packaged name or
+            `runs:/<id>/program`; a folder that bears a key's name is given as `./full`.
 
     Raises:
         ConfigError: It is none of these.
     """
+    folder = find_arm(name)
     if name in VARIANTS:
         return ValueSim(name, demo_facts=study.config.compile.demo_facts)
-    if name in BASELINES:
+    if folder is None:
         return BASELINES[name].build(study)
-    if not (name.startswith("runs:/") or Path(name).exists()):
-        raise ConfigError(
-            f"{name!r} is no variant, no baseline and no program folder",
-            key="arm",
-            allowed=[*VARIANTS, *BASELINES],
-        )
-    manifest = read_manifest(find_program(name))
-    if manifest.kind == ValueSim.kind:
-        return load_program(name)
-    program = load_program(name, build=build_baseline)
+    if read_manifest(folder).kind == ValueSim.kind:
+        return load_program(folder, codebook=study.codebook)
+    program = load_program(folder, build=build_baseline, codebook=study.codebook)
     if isinstance(program, RAG):
         program.bind(study.retriever, k=study.config.embedder.k)
     return program
+
+
+def find_arm(name: str) -> Path | None:
+    """Return the folder of a saved program; None for a variant or a baseline.
+
+    Args:
+        name: As for `build_arm`.
+
+    Raises:
+        ConfigError: It is none of these.
+        MissingDataError: The folder or the run holds no program.
+    """
+    if name in VARIANTS or name in BASELINES:
+        return None
+    try:
+        return find_program(name)
+    except MissingDataError:
+        if name.startswith(("runs:/", "models:/")) or Path(name).exists():
+            raise
+    raise ConfigError(
+        f"{name!r} is no variant, no baseline and no saved program",
+        key="arm",
+        allowed=[*VARIANTS, *BASELINES],
+    )
 
 
 @lru_cache(maxsize=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import Any, Protocol
 import dspy
 
 from optimize.demo_rendering import demo_counts
+from optimize.instruction_scan import Finding
 from valuesim_dspy.survey.codebook import Question
 
 
@@ -64,11 +66,14 @@ class Compilation:
         seed: The job's seed; the trainset is shuffled by it.
         task_lm: Answers.
         options: As `Teleprompter.parse` returns them.
-        prompt_lm: Writes instructions; the task LM where None.
+        prompt_lm: Writes instructions; the task LM where None, which a builder finds here.
         teacher_lm: Answers while demos are made; the task LM where None.
         threads: Cases in flight, where the task LM is not in this process.
         log: A private file for what teleprompters print, which is prompts and answers; None
             throws it away.
+        demos: `data`: demos come from the trainset; `synthetic`: from `demo_cases`, while all
+            scores stay those of real cases; `none`: only instructions are compiled.
+        demo_cases: Examples of synthetic people, read where demos are synthetic.
     """
 
     student: dspy.Module
@@ -82,12 +87,24 @@ class Compilation:
     teacher_lm: Any = None
     threads: int = 1
     log: Path | None = None
+    demos: str = "data"
+    demo_cases: Sequence[dspy.Example] = ()
+
+    @property
+    def demo_source(self) -> Sequence[dspy.Example]:
+        """The cases that may become demos."""
+        return self.demo_cases if self.demos == "synthetic" else self.trainset
 
     @property
     def shuffled(self) -> list[dspy.Example]:
-        """The trainset in the order that the seed gives it."""
+        """The cases that may become demos, in the order that the seed gives them."""
         rng = random.Random(f"{self.seed}:trainset")
-        return rng.sample(list(self.trainset), len(self.trainset))
+        return rng.sample(list(self.demo_source), len(self.demo_source))
+
+    def derived(self, use: str) -> int:
+        """Return a seed of its own for one use, from 1 to 2**31: DSPy takes 0 for none."""
+        digest = hashlib.sha256(f"{self.seed}:{use}".encode()).digest()
+        return int.from_bytes(digest[:4], "big") // 2 + 1
 
     @property
     def workers(self) -> int:
@@ -129,6 +146,9 @@ class Compiled:
         notes: What a reader must know, such as that nothing could be bootstrapped.
         runs: How often a program was run.
         failed_runs: How many of these runs ended in an error.
+        instructions_written: Whether an instruction differs from the student's.
+        findings: What written instructions share with facts and backstories, word for word:
+            rows of people, for private files only.
     """
 
     program: dspy.Module
@@ -137,6 +157,8 @@ class Compiled:
     notes: tuple[str, ...] = ()
     runs: int = 0
     failed_runs: int = 0
+    instructions_written: bool = False
+    findings: tuple[Finding, ...] = ()
 
     @property
     def demos(self) -> dict[str, int]:

@@ -204,7 +204,8 @@ class _Steps:
         )
         if not any(predictor.demos for predictor in program.predictors()):
             manifest = manifest.model_copy(update={"demos_hold_survey_data": False})
-        folder = save_program(program, self.folder("programs") / arm, manifest)
+        place, codebook = self.folder("programs") / arm, self.study.codebook
+        folder = save_program(program, place, manifest, codebook=codebook)
         check_reloaded(self.study, program, folder)
         return folder
 

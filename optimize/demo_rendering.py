@@ -56,6 +56,8 @@ def add_labeled_demos(program: dspy.Module, examples: Sequence[dspy.Example]) ->
     """
     given = 0
     for _, answerer in program.named_sub_modules(Answerer):
+        if answerer._compiled:
+            continue
         needed = set(answerer.answer.signature.input_fields) - LEFT_OUT
         rows = [(_inputs(program, ex.case), ex.case, int(ex.answer)) for ex in examples]
         if all(needed <= set(inputs) for inputs, _, _ in rows):

@@ -31,7 +31,7 @@ def find_teleprompter(config: JobConfig) -> Teleprompter:
     name = config.compile.teleprompter
     if name not in TELEPROMPTERS:
         raise ConfigError(
-            "no such teleprompter",
+            f"{name!r} is no teleprompter",
             key="compile.teleprompter",
             value=name,
             allowed=TELEPROMPTERS,

@@ -6,13 +6,27 @@ import contextlib
 import logging
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import dspy
 
 from valuesim_dspy.simulate import STOPS
+
+
+_ATTACHED = (
+    "_watch",
+    "_stage",
+    "candidate_programs",
+    "mb_candidate_programs",
+    "trial_logs",
+    "score",
+    "prompt_model_total_calls",
+    "total_calls",
+    "simba_idx",
+    "detailed_results",
+)
 
 
 class StopCompilingError(BaseException):
@@ -37,6 +51,7 @@ class Watch:
         self._lock = threading.Lock()
         self._stop: StopCompilingError | None = None
         self.runs = self.answered = 0
+        self.stories: dict[str, None] = {}
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Watch:
         return self
@@ -53,10 +68,12 @@ class Watch:
                 raise StopCompilingError(self._stop.error)
             self.runs += 1
 
-    def end(self) -> None:
-        """Count an answer."""
+    def end(self, story: str = "") -> None:
+        """Count an answer, and keep the backstory it came from, each once and in order."""
         with self._lock:
             self.answered += 1
+            if story:
+                self.stories[story] = None
 
     def stop(self, error: Exception) -> StopCompilingError:
         """End the job: return what is to be raised here, and raise it in every later run."""
@@ -69,15 +86,31 @@ class _Watching:
     """Put before a program's class."""
 
     _watch: Watch
+    _stage: Callable[..., Any] | None = None
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         self._watch.start()
         try:
-            prediction = super().forward(*args, **kwargs)  # type: ignore[misc]
+            if self._stage is not None:
+                prediction = self._stage(self, *args, **kwargs)
+            else:
+                prediction = super().forward(*args, **kwargs)  # type: ignore[misc]
         except STOPS as error:
             raise self._watch.stop(error) from error
-        self._watch.end()
+        self._watch.end(str(getattr(prediction, "backstory", "")))
         return prediction
+
+
+class _StoppingLM:
+    """Put before an LM's class."""
+
+    _watch: Watch
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().__call__(*args, **kwargs)  # type: ignore[misc]
+        except STOPS as error:
+            raise self._watch.stop(error) from error
 
 
 def watched(program: dspy.Module, watch: Watch) -> Any:
@@ -86,7 +119,23 @@ def watched(program: dspy.Module, watch: Watch) -> Any:
     A subclass and no wrapper: predictors keep their names, and the program its other methods.
     """
     copy = program.deepcopy()
-    copy.__class__ = type(type(program).__name__, (_Watching, type(program)), {})
+    kind = type(program)
+    # Teleprompters that write instructions read the source of the program's class.
+    known = ("__module__", "__qualname__", "__firstlineno__")
+    same = {name: getattr(kind, name) for name in known if hasattr(kind, name)}
+    copy.__class__ = type(kind.__name__, (_Watching, kind), same)
+    copy._watch = watch
+    return copy
+
+
+def stopping(lm: Any, watch: Watch) -> Any:
+    """Return a copy of an LM whose spent budget ends the job too, whoever asks it.
+
+    Teleprompters ask the LM that writes instructions outside of any program, and go on without
+    an instruction where that fails.
+    """
+    copy = lm.copy()
+    copy.__class__ = type(type(lm).__name__, (_StoppingLM, type(lm)), {})
     copy._watch = watch
     return copy
 
@@ -96,7 +145,7 @@ def unwatched(program: dspy.Module, kind: type[dspy.Module]) -> Any:
     program.__class__ = kind
     # With candidate programs every one tried, and its predictions, would be kept in memory;
     # with the mark of a compiled module its predictors would be hidden from modules around it.
-    for name in ("_watch", "candidate_programs"):
+    for name in _ATTACHED:
         vars(program).pop(name, None)
     program._compiled = False
     return program
@@ -121,6 +170,7 @@ def private_output(path: Path | None) -> Iterator[None]:
         handler = logging.StreamHandler(file)
         with (
             _only_handler(logging.getLogger("dspy"), handler),
+            _only_handler(logging.getLogger("optuna"), handler),
             contextlib.redirect_stdout(file),
             contextlib.redirect_stderr(file),
         ):

@@ -95,7 +95,7 @@ ERRORS = [
     (("version: 1", "version: one"), "version", "a whole number is needed (value 'one')"),
     (("version: 1\n", ""), "version", "this key is missing"),
     (("title:", "titel:"), "titel", "unknown key (did you mean title?)"),
-    (("-1: dont-know", "1: dont-know"), "missing", "negative"),
+    (("-1: dont-know", "x: dont-know"), "missing.x", "a code (a whole number)"),
     (("sections: [drinks]", "sections: drinks"), "sections", "a list is needed"),
     (("sections: [drinks]", "sections: [1]"), "sections", "a list of texts"),
     (("[[Q1, Q2]]", "[[Q1, Q22]]"), "twins", "no such question (did you mean Q2?) (value 'Q22')"),

@@ -172,7 +172,7 @@ ERRORS = [
     (("topic: tea}", "topic: tea, poles: [a]}"), "tastes.Q1.poles", "two texts are needed"),
     (("topic: tea}", "topic: tea, poles: [a, a]}"), "tastes.Q1.poles", "two different texts"),
     (("topic: tea}", "topic: tea, private: maybe}"), "tastes.Q1.private", "true or false"),
-    (("topic: tea}", "topic: tea, missing: {5: x}}"), "tastes.Q1.missing", "are negative"),
+    (("topic: tea}", "topic: tea, missing: {1: x}}"), "tastes.Q1.missing.1", "an option of the"),
     (("Q2: {topic", "Q1: {topic"), "line 16", "Q1 is given twice"),
     (("Q5: {topic", "Q1: {topic"), "years.Q1", "is in battery tastes already"),
     (("- id: years", "- id: tastes"), "tastes", "a battery of this id exists already"),

@@ -31,6 +31,7 @@ from evals.tracked_runs import LEVEL
 from evals.tracking import Tracker
 from optimize.compile import check_reloaded, run_job
 from optimize.demo_rendering import demo_counts
+from valuesim_dspy.__main__ import main as valuesim_main
 from valuesim_dspy.cache import ResponseCache
 from valuesim_dspy.errors import (
     BudgetExceededError,
@@ -120,8 +121,10 @@ def test_every_arm_has_the_headline_with_its_interval_and_costs(
         assert 0 <= metrics["val.accuracy"] <= 1
         assert metrics["calls_needed"] >= metrics["calls_paid"]
         assert arms[result.label]["params"]["arm"] == result.label
-    # 12 cases: a call each for RAG; three perspectives, and six stories, for the program.
-    assert arms["rag"]["metrics"]["calls_needed"] == arms["rag"]["metrics"]["calls_paid"] == 12
+    # 12 cases: a call each for RAG, but for equal requests; three perspectives, and six stories,
+    # for the program.
+    rag = arms["rag"]["metrics"]
+    assert 0 < rag["calls_paid"] <= rag["calls_needed"] <= 12
     assert arms["full"]["metrics"]["calls_needed"] >= 3 * 12 + 6
     assert arms["country-mode"]["metrics"]["calls_needed"] == 0
 
@@ -414,6 +417,46 @@ def test_a_reloaded_program_is_held_against_the_original(tmp_path: Path) -> None
         file.write_text(file.read_text().replace("Nothing says more.", "Nothing says less."))
         with pytest.raises(ProgramStateError, match=r"answers Q.* differently"):
             check_reloaded(study, program, folder)
+
+
+def test_a_job_whose_program_does_not_load_as_it_was_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is written is what is checked: the job ends, and no program is in its runs."""
+
+    def spoiled(*given: Any, **known: Any) -> Path:
+        saved = save_program(*given, **known)
+        file = saved / "program.json"
+        file.write_text(file.read_text().replace("The option this person", "An option nobody"))
+        return saved
+
+    monkeypatch.setattr("optimize.compile.save_program", spoiled)
+    config = small_job(variant="single", baselines=[], compile={"arms": []})
+    with (
+        living_in(tmp_path) as store,
+        answered_by(ScriptedEngine(digesting)),
+        pytest.raises(ProgramStateError, match="differently"),
+    ):
+        run_job(config)
+    tracker = tracker_of(store)
+    (run_id,) = tracker.find({LEVEL: "job"})
+    assert run_summary(tracker, run_id)["status"] == "FAILED"
+    assert not list((store / "artifacts").rglob("program.json"))
+
+
+def test_a_compiled_program_is_asked_by_its_run(
+    labeled: Done, arms: dict[str, dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`valuesim ask` takes the run of an arm, and the folder, for the program."""
+    me = labeled.store.parent / "me.toml"
+    me.write_text('country = "JPN"\n[answers]\nQ46 = 1\nQ57 = 2\n')
+    said = []
+    with living_in(labeled.store.parent):
+        for program in (f"runs:/{arms['full compiled']['run_id']}/program", labeled.program):
+            words = ["--person", me, "--question", "Q69", "--program", program, "--why"]
+            assert valuesim_main(["ask", *map(str, words)]) == 0
+            said.append(capsys.readouterr().out)
+    assert said[0] == said[1] and "cognitive: " in said[0]
 
 
 def test_an_endpoint_that_fails_now_and_then_does_not_spoil_a_save(tmp_path: Path) -> None:

@@ -125,10 +125,12 @@ def test_the_estimate_counts_calls_phase_by_phase(capsys: pytest.CaptureFixture[
     """Twenty cases of ten people on valset and devset: one call each, or three and a story."""
     found = announced(capsys)
     assert found["measuring country-mode"] == (0, 0)
-    assert found["measuring rag, twice"] == (2 * 20, 2 * 20)
+    low, high = found["measuring rag, twice"]
+    # Two people of whom the same facts are found make the same request.
+    assert 2 * 9 <= low <= high == 2 * 20
     assert found["measuring full, twice"] == (2 * (3 * 20 + 10), 2 * (4 * 20 + 10))
     assert found["compiling rag"] == found["compiling full"] == (0, 0)
-    assert found["all"] == (180, 220)
+    assert found["all"] == (low + 140, 40 + 180)
 
 
 def test_the_estimate_of_bootstrapping_spans_luck(capsys: pytest.CaptureFixture[str]) -> None:
@@ -156,7 +158,7 @@ def test_a_large_estimate_wants_a_word_of_consent(capsys: pytest.CaptureFixture[
     with pytest.raises(ConfigError, match="--yes") as caught:
         announced(capsys, is_agreed=False, task_lm=REMOTE, confirm_calls=219)
     assert "220 calls of openai/test" in str(caught.value)
-    assert phases(capsys.readouterr().out)["all"] == (180, 220)
+    assert phases(capsys.readouterr().out)["all"][1] == 220
     assert announced(capsys, is_agreed=True, task_lm=REMOTE, confirm_calls=0)["all"][1] == 220
 
 
@@ -167,7 +169,7 @@ def test_a_small_estimate_or_the_embedded_model_wants_none(
     capsys: pytest.CaptureFixture[str], changes: dict[str, Any]
 ) -> None:
     """At the limit is not above it; the embedded model costs nothing."""
-    assert announced(capsys, is_agreed=False, **changes)["all"] == (180, 220)
+    assert announced(capsys, is_agreed=False, **changes)["all"][1] == 220
 
 
 def test_money_is_estimated_where_the_price_is_known(capsys: pytest.CaptureFixture[str]) -> None:

@@ -25,6 +25,7 @@ def result(label: str, correct: list[float], *, evidence: str = "survey") -> Res
         {
             "respondent": [f"r{place // 2}" for place in range(len(correct))],
             "question": [f"Q{place % 2}" for place in range(len(correct))],
+            "truth": 1,
             "correct": correct,
         }
     )
@@ -55,12 +56,12 @@ def remote(**changes: Any) -> Any:
 def test_a_row_a_seed_and_all_of_them_pooled() -> None:
     """Differences in points: what compiling does to each arm, and the headlines."""
     first = seed(
-        *(1,),
+        1,
         **{"rag": [1, 0, 0, 0], "rag_compiled": [1, 1, 0, 0]},
         **{"single": [0, 0, 0, 0], "single_compiled": [1, 1, 1, 0]},
     )
     second = seed(
-        *(2,),
+        2,
         **{"rag": [1, 1, 0, 0], "rag_compiled": [1, 1, 0, 0]},
         **{"single": [1, 0, 0, 0], "single_compiled": [1, 0, 0, 0]},
     )

@@ -18,7 +18,10 @@ EXIT_ERROR, EXIT_BUDGET, EXIT_INTERRUPTED = 2, 3, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; return its exit status: 0, 2 for bad input, 3 for a spent budget."""
+    """Run the command; return its exit status.
+
+    0, 1 for a check that failed, 2 for bad input, 3 for a spent budget.
+    """
     parser = build_parser()
     return run_command(parser, arguments)
 
@@ -27,13 +30,14 @@ def run_command(parser: argparse.ArgumentParser, arguments: Sequence[str] | None
     """Parse and run; turn what is raised into one line and an exit status.
 
     Args:
-        parser: Its namespace has `run`, a function of the namespace.
+        parser: Its namespace has `run`, a function of the namespace; it returns an exit status,
+            or None for 0.
         arguments: The command line; that of the process by default.
     """
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
     parsed = parser.parse_args(arguments)
     try:
-        parsed.run(parsed)
+        status = parsed.run(parsed)
         sys.stdout.flush()
     except BudgetExceededError as error:
         return _say(str(error), EXIT_BUDGET)
@@ -51,7 +55,7 @@ def run_command(parser: argparse.ArgumentParser, arguments: Sequence[str] | None
         logging.getLogger(__name__).debug("unexpected", exc_info=True)
         text = blank_secrets(" ".join(str(error).split()))[:300]
         return _say(f"unexpected {type(error).__name__}: {text}", EXIT_ERROR)
-    return 0
+    return int(status or 0)
 
 
 def _say(message: str, status: int) -> int:
@@ -101,19 +105,50 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
     synth = commands.add_parser("synth", help="write a synthetic population as an official CSV")
     synth.add_argument("--respondents", type=int, default=5000, metavar="N")
     synth.add_argument("--seed", type=int, default=42)
-    synth.add_argument("--out", type=Path, required=True, metavar="FILE")
+    what = synth.add_mutually_exclusive_group(required=True)
+    what.add_argument("--out", type=Path, metavar="FILE")
+    what.add_argument("--validate", action="store_true", help="check it; status 1 if that fails")
     synth.set_defaults(run=_synth)
     check = commands.add_parser("check", help="read a file and say what was found in it")
     check.add_argument("file", type=Path)
     check.add_argument("--json", action="store_true", help="print one JSON object")
-    check.add_argument("--codebook", default="wvs7", help="packaged name, file or folder")
+    _add_codebook(check)
     check.set_defaults(run=_check)
-    describe = commands.add_parser("describe", help="show how a question was answered")
+    describe = commands.add_parser("describe", help="show how questions were answered")
     describe.add_argument("file", type=Path)
-    describe.add_argument("--question", default="Q57", metavar="Q57")
+    describe.add_argument("--question", metavar="Q57", help="one question; else an overview")
     describe.add_argument("--country", metavar="JPN", help="ISO 3166 alpha-3 code")
-    describe.add_argument("--codebook", default="wvs7", help="packaged name, file or folder")
+    describe.add_argument("--plot", type=Path, metavar="OUT.PNG", help="draw it, too")
+    _add_codebook(describe)
     describe.set_defaults(run=_describe)
+    labels = commands.add_parser("codebook", help="make a codebook from a file with labels")
+    labels.add_argument("file", type=Path, help="an SPSS (.sav) or Stata (.dta) file")
+    labels.add_argument("-o", "--out", type=Path, required=True, metavar="MY_CODEBOOK.YAML")
+    labels.add_argument("--id", help="the codebook's name; by default that of its file")
+    labels.set_defaults(run=_codebook)
+    folds = commands.add_parser("folds", help="show the folds and what leaks in each")
+    folds.add_argument("file", type=Path)
+    folds.add_argument(
+        "--folds", choices=("battery", "topic", "question", "paper"), default="battery"
+    )
+    folds.add_argument("--seed", type=int, default=42)
+    folds.add_argument(
+        "--dependence", type=_threshold, default=0.35, metavar="V", help='a threshold, or "none"'
+    )
+    _add_codebook(folds)
+    folds.set_defaults(run=_folds)
+
+
+def _threshold(text: str) -> float | None:
+    try:
+        return None if text == "none" else float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number, and not none") from None
+
+
+def _add_codebook(parser: Any) -> None:
+    parser.add_argument("--codebook", default="wvs7", help="packaged name, file or folder")
+    parser.add_argument("--wording", type=Path, metavar="FILE", help="official wording, as CSV")
 
 
 def _add_ask(parser: argparse.ArgumentParser) -> None:
@@ -125,6 +160,7 @@ def _add_ask(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--question", metavar="Q46", help="a question of the codebook")
     what.add_argument("--text", help="one's own question ...")
     what.add_argument("--option", action="append", default=[], help="... and its options in order")
+    _add_codebook(what)
     how = parser.add_argument_group("the answer")
     how.add_argument("--program", default="full", help="a variant, a folder or runs:/<id>/program")
     how.add_argument("--model", default="offline/lexical-1", help="any model string of LiteLLM")
@@ -141,38 +177,71 @@ def _add_ui(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_ui)
 
 
-def _synth(args: argparse.Namespace) -> None:
-    from valuesim_dspy.survey.synthetic import write_synthetic
+def _synth(args: argparse.Namespace) -> int:
+    from valuesim_dspy.survey.synthetic import synthesize, write_synthetic
+    from valuesim_dspy.survey.validation import validate_population, validation_lines
 
     if args.respondents < 1:
         raise ConfigError("must be at least 1", key="--respondents", value=args.respondents)
+    if args.validate:
+        checks = validate_population(synthesize(args.respondents, seed=args.seed))
+        print("\n".join(validation_lines(checks)))
+        return int(any(check.passed is False for check in checks))
     if args.out.is_dir():
         raise ConfigError(f"{args.out} is a folder; give the name of a file", key="--out")
     path = write_synthetic(args.out, args.respondents, seed=args.seed)
     print(f"{path}: {args.respondents} synthetic respondents, seed {args.seed}; not survey data")
+    return 0
 
 
 def _check(args: argparse.Namespace) -> None:
-    from valuesim_dspy.survey.describing import report_lines
+    from valuesim_dspy.survey.inspecting import check_lines, inspect_respondents
 
     respondents = _survey(args)
     if args.json:
-        print(json.dumps(respondents.report.as_dict(), indent=1))
+        found = respondents.report.as_dict() | inspect_respondents(respondents).as_dict()
+        print(json.dumps(found, indent=1))
     else:
-        print("\n".join(report_lines(respondents)))
+        print("\n".join(check_lines(respondents)))
 
 
 def _describe(args: argparse.Namespace) -> None:
-    from valuesim_dspy.survey.describing import describe_question
+    from valuesim_dspy.survey.describing import distribution, distribution_lines, overview_lines
+    from valuesim_dspy.survey.plotting import plot_distribution, plot_overview
 
-    print("\n".join(describe_question(_survey(args), args.question, country=args.country)))
+    respondents, country = _survey(args), args.country
+    if args.question is None:
+        print("\n".join(overview_lines(respondents, country=country)))
+        drawn = args.plot and plot_overview(respondents, args.plot, country=country)
+    else:
+        found = distribution(respondents, args.question, country=country)
+        print("\n".join(distribution_lines(found)))
+        drawn = args.plot and plot_distribution(found, args.plot)
+    if drawn:
+        print(f"drawn: {drawn}")
+
+
+def _codebook(args: argparse.Namespace) -> None:
+    from valuesim_dspy.survey.drafting import draft_codebook
+
+    print("\n".join(draft_codebook(args.file, args.out, id=args.id)))
+
+
+def _folds(args: argparse.Namespace) -> None:
+    from valuesim_dspy.survey.leakage import fold_lines
+
+    found = fold_lines(
+        _survey(args), strategy=args.folds, seed=args.seed, threshold=args.dependence
+    )
+    for line in found:
+        print(line, flush=True)
 
 
 def _survey(args: argparse.Namespace) -> Any:
-    from valuesim_dspy.survey.codebook import load_codebook
+    from valuesim_dspy.survey.own_wording import open_codebook
     from valuesim_dspy.survey.respondents import read_respondents
 
-    return read_respondents(args.file, codebook=load_codebook(args.codebook))
+    return read_respondents(args.file, codebook=open_codebook(args.codebook, args.wording))
 
 
 def _ask(args: argparse.Namespace) -> None:

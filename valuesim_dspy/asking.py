@@ -18,8 +18,9 @@ from valuesim_dspy.own import read_person
 from valuesim_dspy.program import VARIANTS, ValueSim
 from valuesim_dspy.roles import LMRole
 from valuesim_dspy.store import cache_location
-from valuesim_dspy.survey.codebook import Question, load_codebook
-from valuesim_dspy.survey.respondents import Respondent, read_respondents
+from valuesim_dspy.survey.codebook import Codebook, Question
+from valuesim_dspy.survey.own_wording import open_codebook
+from valuesim_dspy.survey.respondents import Respondent, Respondents, read_respondents
 
 
 def ask(args: argparse.Namespace) -> list[str]:
@@ -30,11 +31,15 @@ def ask(args: argparse.Namespace) -> list[str]:
         MissingDataError: A file or a respondent is absent.
         PredictionError: The model gave no option, or its endpoint no answer.
     """
-    question = _question(args)
-    profile, truth, synthetic = _person(args, question)
+    codebook = open_codebook(args.codebook, args.wording)
+    question = _question(args, codebook)
+    profile, truth, synthetic = _person(args, question, codebook)
     role = _role(args)
     require_consent(role, 1, synthetic=synthetic, send_to=args.send_to)
-    program = ValueSim(args.program) if args.program in VARIANTS else load_program(args.program)
+    if args.program in VARIANTS:
+        program = ValueSim(args.program)
+    else:
+        program = load_program(args.program, codebook=codebook)
     lm = make_lm(role, name="task_lm")
     with ResponseCache(cache_location()).installed(), dspy.context(lm=lm, disable_history=True):
         preflight(lm)
@@ -70,11 +75,11 @@ def _why(prediction: Any, profile: Profile) -> list[str]:
     return [*lines, "", f"decision by {prediction.decision}:", prediction.analysis]
 
 
-def _question(args: argparse.Namespace) -> Question:
+def _question(args: argparse.Namespace, codebook: Codebook) -> Question:
     if bool(args.question) == bool(args.text):
         raise ConfigError("give either --question or --text with --option")
     if args.question:
-        question = load_codebook()[args.question]
+        question = codebook[args.question]
         if not question.options:
             raise ConfigError("has no list of options to choose from", key=args.question)
         return question
@@ -83,26 +88,29 @@ def _question(args: argparse.Namespace) -> Question:
     return Question(text=args.text, options=args.option)
 
 
-def _person(args: argparse.Namespace, question: Question) -> tuple[Profile, int | None, bool]:
+def _person(
+    args: argparse.Namespace, question: Question, codebook: Codebook | None = None
+) -> tuple[Profile, int | None, bool]:
     """Return the person's profile, their own answer if known, and whether they are synthetic."""
     if args.person is not None and args.survey is None:
-        return read_person(args.person, without=question.id), None, False
+        me = read_person(args.person, without=question.id, codebook=codebook)
+        return me, None, False
     if args.survey is None or args.respondent is None or args.person is not None:
         raise ConfigError("give either --person, or --survey with --respondent")
-    respondents = read_respondents(args.survey)
+    respondents = read_respondents(args.survey, codebook=codebook)
     respondent = respondents.by_id(args.respondent)
-    profile = _unmasked(respondent, question, respondents.digest)
+    profile = _unmasked(respondent, question, respondents)
     own = question.id in respondents.codebook.questions
     return profile, respondent.answer(question.id) if own else None, respondents.synthetic
 
 
-def _unmasked(respondent: Respondent, question: Question, salt: str) -> Profile:
+def _unmasked(respondent: Respondent, question: Question, survey: Respondents) -> Profile:
     """Return all that a respondent answered, save the question and its twins."""
-    codebook = load_codebook()
+    codebook = survey.codebook
     hidden = {question.id, *question.twins}
     known = frozenset(qid for qid in codebook.questions if qid not in hidden)
     return Profile(
-        key=respondent.key(salt),
+        key=respondent.key(survey.digest),
         answers=respondent.masked(known),
         codebook=codebook,
         country=respondent.country or None,

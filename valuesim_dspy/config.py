@@ -30,6 +30,8 @@ Listed = Annotated[
     tuple[Item, ...], BeforeValidator(lambda x: tuple(x) if isinstance(x, list) else x)
 ]
 """A tuple that a file gives as a list."""
+Switchable = Annotated[Item | None, BeforeValidator(lambda x: None if x == "none" else x)]
+"""A value that a file, which knows no null, switches off with the word "none"."""
 
 # What changes how a job runs but not what it finds; a job goes on under the same identity when
 # these change.
@@ -39,12 +41,17 @@ NOT_IDENTITY = frozenset(
 
 
 class DataConfig(Settings):
-    """Which respondents: a file of the survey, or ``synthetic`` with so many respondents."""
+    """Which respondents: a file of the survey, or ``synthetic`` with so many respondents.
+
+    ``codebook`` is a packaged name, a file or a folder; ``wording`` a file of the questions'
+    official wording. Paths are relative to where the job is run.
+    """
 
     survey: str = "synthetic"
     respondents: int = Field(default=5000, ge=1)
     seed: int = 42
     codebook: str = "wvs7"
+    wording: str | None = None
 
 
 class ProtocolConfig(Settings):
@@ -52,6 +59,11 @@ class ProtocolConfig(Settings):
 
     ``folds`` and ``fold`` (1 to 5) give questions their roles; ``train`` to ``test`` are numbers
     of respondents; ``targets`` is the most targets asked of one respondent (None: all).
+    ``dependence`` is the bias-corrected Cramer's V on training people from which on two questions
+    are as twins: on battery and topic folds the one is not known where the other is asked ("none"
+    switches it off). ``split`` draws respondents at random, in proportion from each country
+    ("stratified"), or leaves countries out: ``test_countries`` and ``dev_countries`` (alpha-3
+    codes), or a fifth of them each, drawn.
     """
 
     folds: Literal["battery", "topic", "question", "paper"] = "battery"
@@ -62,7 +74,18 @@ class ProtocolConfig(Settings):
     dev: int = Field(default=100, ge=0)
     test: int = Field(default=100, ge=0)
     targets: int | None = Field(default=None, ge=1)
+    dependence: Switchable[float] = Field(default=0.35, gt=0, le=1)
+    split: Literal["random", "stratified", "countries"] = "stratified"
+    test_countries: Listed[str] | None = Field(default=None, min_length=1)
+    dev_countries: Listed[str] | None = Field(default=None, min_length=1)
     seed: int = 42
+
+    @model_validator(mode="after")
+    def _countries_fit(self) -> ProtocolConfig:
+        for key in ("test_countries", "dev_countries"):
+            if getattr(self, key) is not None and self.split != "countries":
+                raise ValueError(f'{key} needs split = "countries", and split is "{self.split}"')
+        return self
 
 
 class BudgetConfig(Settings):

@@ -26,6 +26,7 @@ from valuesim_dspy.manifest import (
     versions,
 )
 from valuesim_dspy.program import VARIANTS, ValueSim
+from valuesim_dspy.survey.codebook import Codebook
 from valuesim_dspy.store import MLFLOW_ENVIRONMENT, tracking_uri
 
 log = logging.getLogger(__name__)
@@ -58,13 +59,20 @@ def build_valuesim(manifest: Manifest) -> dspy.Module:
     return ValueSim(manifest.variant)
 
 
-def save_program(program: dspy.Module, folder: Path | str, manifest: Manifest) -> Path:
+def save_program(
+    program: dspy.Module,
+    folder: Path | str,
+    manifest: Manifest,
+    *,
+    codebook: Codebook | None = None,
+) -> Path:
     """Write a program as `program.json` and `manifest.json`, private, all or nothing.
 
     Args:
         program: A compiled or uncompiled program, or a baseline whose class takes no arguments.
         folder: Where to; replaced when it holds a program, refused when it holds other things.
         manifest: What is known of it; signatures, demo questions and versions are filled in.
+        codebook: What its demos were rendered from, where that is not packaged.
 
     Returns:
         The folder.
@@ -84,7 +92,7 @@ def save_program(program: dspy.Module, folder: Path | str, manifest: Manifest) -
     defaults = default_signatures(fresh)
     known = {
         "signatures": defaults,
-        "demo_questions": demo_questions(program, manifest),
+        "demo_questions": demo_questions(program, manifest, codebook),
         "versions": versions(),
     }
     whole = manifest.model_copy(update=known)
@@ -143,12 +151,16 @@ def _replace(folder: Path, texts: Mapping[str, str]) -> None:
             shutil.rmtree(rest, ignore_errors=True)
 
 
-def load_program(source: Path | str, *, build: Builder = build_valuesim) -> Any:
+def load_program(
+    source: Path | str, *, build: Builder = build_valuesim, codebook: Codebook | None = None
+) -> Any:
     """Load a saved program.
 
     Args:
         source: A folder, the name of a packaged program, or `runs:/<run id>/program`.
         build: Makes the uncompiled module from the manifest.
+        codebook: Whose questions it will be asked; the codes its demos show are checked against
+            it, or against the packaged one that the manifest names.
 
     Returns:
         The program, ready to be called with a `Case`; its manifest is `program.manifest`.
@@ -165,7 +177,7 @@ def load_program(source: Path | str, *, build: Builder = build_valuesim) -> Any:
     except ProgramStateError as error:
         raise ProgramStateError(str(error), path=folder) from None
     warnings = check_signatures(manifest, default_signatures(program), folder)
-    for warning in warnings + check_codebook(manifest, folder):
+    for warning in warnings + check_codebook(manifest, folder, codebook):
         log.warning("%s: %s", folder, warning)
     _apply(program, state, folder)
     program.manifest = manifest

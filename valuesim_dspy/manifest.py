@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
-import importlib.resources
 import json
 import math
 from collections.abc import Mapping
@@ -16,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from valuesim_dspy.case import plain_text
 from valuesim_dspy.errors import ProgramStateError
-from valuesim_dspy.survey.codebook import Codebook, load_codebook
+from valuesim_dspy.survey.codebook import Codebook, load_codebook, packaged_codebooks
 
 FORMAT = 1
 DEFAULT_CODEBOOK = "wvs7"
@@ -183,12 +182,20 @@ def check_signatures(
     return warnings
 
 
-def demo_questions(program: dspy.Module, manifest: Manifest) -> dict[str, tuple[int, ...]]:
+def demo_questions(
+    program: dspy.Module, manifest: Manifest, codebook: Codebook | None = None
+) -> dict[str, tuple[int, ...]]:
     """Return the codes of every question that a demo shows, by question id.
 
-    Empty where the manifest names a codebook that is not packaged: nothing is known of it here.
+    Args:
+        program: Whose demos are meant.
+        manifest: Names the codebook.
+        codebook: The one it names, where that is not packaged or in a wording of one's own.
+
+    Returns:
+        Nothing where the codebook named is neither given nor packaged.
     """
-    codebook = _codebook_of(manifest)
+    codebook = _codebook_of(manifest, codebook)
     asked = {
         str(demo["question"])
         for _, predictor in program.named_predictors()
@@ -202,17 +209,22 @@ def demo_questions(program: dspy.Module, manifest: Manifest) -> dict[str, tuple[
     return {qid: codebook[qid].codes for qid in ids}
 
 
-def check_codebook(manifest: Manifest, path: Path) -> list[str]:
+def check_codebook(manifest: Manifest, path: Path, in_use: Codebook | None = None) -> list[str]:
     """Compare the codebook a program was compiled with with this one; return warnings.
+
+    Args:
+        manifest: Names the codebook the program was compiled with.
+        path: The program's folder, for messages.
+        in_use: The codebook whose questions the program will be asked, where that is known.
 
     Raises:
         ProgramStateError: A demo shows a question whose codes have changed.
     """
-    codebook, named = _codebook_of(manifest), manifest.codebook
+    codebook, named = _codebook_of(manifest, in_use), manifest.codebook
     if codebook is None:
         return [
-            f"compiled with the codebook {shown(named['id'])}, which is not packaged; "
-            "the codes of its demos are not checked"
+            f"compiled with the codebook {shown(named['id'])}, which is not packaged and not the "
+            "one in use (--codebook); the codes of its demos are not checked"
         ]
     for qid, codes in manifest.demo_questions.items():
         now = codebook[qid].codes if qid in codebook else ()
@@ -223,21 +235,27 @@ def check_codebook(manifest: Manifest, path: Path) -> list[str]:
                 expected=now,
                 found=shown(codes),
             )
+    warnings = []
     if named and named.get("version") != codebook.version:
-        return [
+        warnings.append(
             f"compiled with version {shown(named.get('version'))} of the codebook {codebook.id}, "
             f"this is version {codebook.version}"
-        ]
-    return []
+        )
+    if in_use is not None and in_use.id != codebook.id:
+        warnings.append(f"compiled with the codebook {codebook.id}, used with {in_use.id}")
+    wording = (in_use or codebook).wording
+    if named and shown(named.get("wording", "")) != wording:
+        warnings.append("compiled with another wording of the questions than is in use (--wording)")
+    return warnings
 
 
-def _codebook_of(manifest: Manifest) -> Codebook | None:
-    """Return the packaged codebook that a manifest names; None where it names another one."""
+def _codebook_of(manifest: Manifest, known: Codebook | None = None) -> Codebook | None:
+    """Return the codebook that a manifest names; None where it is neither known nor packaged."""
     name = str(manifest.codebook.get("id", DEFAULT_CODEBOOK))
-    packaged = Path(str(importlib.resources.files("valuesim_dspy"))) / "survey" / "codebooks"
+    if known is not None and known.id == name:
+        return known
     # Compared with names: a file from elsewhere must not choose what is read here.
-    is_packaged = name in {entry.name for entry in packaged.iterdir()}
-    return load_codebook(name) if is_packaged else None
+    return load_codebook(name) if name in packaged_codebooks() else None
 
 
 def _question_texts(codebook: Codebook) -> dict[str, str]:

@@ -23,6 +23,7 @@ RETRIES = 2
 RETRY_TEMPERATURE = 1.0
 DEMO_FACTS = 12
 BACKSTORY_TOKENS = 8192
+STORY_TRACE = 1500
 LEAF_THREADS = 32
 
 Inputs = Mapping[str, str]
@@ -143,12 +144,16 @@ class BackstoryWriter(dspy.Module):
 
     The request is the same for all of a person's questions, so the response cache answers it
     from the second time on.
+
+    Attributes:
+        traced: Whether a story leaves a trace, cut short, for teleprompters that reflect on it.
     """
 
     def __init__(self, *, max_tokens: int = BACKSTORY_TOKENS) -> None:
         super().__init__()
         self.backstory = dspy.Predict(WriteBackstory)
         self.max_tokens = max_tokens
+        self.traced = False
 
     def forward(self, profile: Profile) -> str:
         """Return the backstory; a person's own story stands as it is.
@@ -169,12 +174,22 @@ class BackstoryWriter(dspy.Module):
             raise PredictionError("the reply to the request for a backstory holds none") from error
         if not prediction.backstory.strip():
             raise PredictionError("the backstory that came back is empty")
+        trace = dspy.settings.trace
+        if self.traced and trace is not None:
+            trace.append((self.backstory, *_shortened(profile, str(prediction.backstory))))
         return str(prediction.backstory)
 
     def room(self) -> int:
         """Return the tokens asked for the story: at most half of the model's context."""
         role = getattr(dspy.settings.lm, "role", None)
         return min(self.max_tokens, role.context // 2) if role else self.max_tokens
+
+
+def _shortened(profile: Profile, story: str) -> tuple[dict[str, str], dspy.Prediction]:
+    """Return some of the facts, spread over all of them, and how the story begins."""
+    lines = profile.facts_text.splitlines()
+    shown = "\n".join(lines[:: -(-len(lines) // DEMO_FACTS)])
+    return {"facts": shown}, dspy.Prediction(backstory=story[:STORY_TRACE])
 
 
 _pool_lock = threading.Lock()

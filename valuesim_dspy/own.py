@@ -65,7 +65,7 @@ def _code_of(qid: str, value: int | str, codebook: Codebook) -> int:
     )
 
 
-def read_person(path: Path, *, without: str = "") -> Profile:
+def read_person(path: Path, *, without: str = "", codebook: Codebook | None = None) -> Profile:
     """Read one's own person from a TOML file.
 
     Its keys, all optional: `country` (ISO alpha-3), `answers` (a table of question id to code or
@@ -74,6 +74,7 @@ def read_person(path: Path, *, without: str = "") -> Profile:
     Args:
         path: The file.
         without: A question whose answer is left out.
+        codebook: What the question ids mean; wave 7 by default.
 
     Raises:
         MissingDataError: There is no such file.
@@ -97,6 +98,7 @@ def read_person(path: Path, *, without: str = "") -> Profile:
         country=tables.get("country"),
         statements=facts,
         story=tables.get("story"),
+        codebook=codebook,
     )
 
 

@@ -24,6 +24,11 @@ def is_wide(question: Question) -> bool:
     return not question.options or any(code not in _INT8_CODES for code in codes)
 
 
+def number_type(question: Question) -> str:
+    """The type that every code a file may have for a question fits."""
+    return "int32" if is_wide(question) or max(question.recode, default=0) > 32767 else "int16"
+
+
 def encode(question: Question, values: Array) -> Array:
     """Keep the codes that the codebook knows; put `UNKNOWN_CODE` for any other.
 
@@ -34,6 +39,8 @@ def encode(question: Question, values: Array) -> Array:
     Returns:
         Codes, int8 [n], or int32 [n] for a wide question.
     """
+    for code, kept in question.recode.items():
+        values = np.where(values == code, kept, values)
     if is_wide(question):
         known = np.isin(values, [*question.codes, *question.missing])
         if not question.options:

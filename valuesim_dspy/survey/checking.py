@@ -15,6 +15,7 @@ import numpy.typing as npt
 from valuesim_dspy.errors import SurveyDataError
 from valuesim_dspy.survey.answers import UNKNOWN_CODE, AnswerTable, encode
 from valuesim_dspy.survey.codebook import Codebook
+from valuesim_dspy.survey.columns import whole_text
 from valuesim_dspy.survey.csv_rows import ATTRIBUTES
 from valuesim_dspy.survey.people import People, ReadReport
 
@@ -65,6 +66,7 @@ def make_people(
         missing=_missing(codebook, columns),
         by_country=dict(sorted(Counter(alphas).items())),
         answers=sum(int((column >= 0).sum()) for column in columns.values()),
+        weighted=int(np.isfinite(attributes.get("W_WEIGHT", np.zeros(0))).sum()),
     )
     return People(
         codebook=codebook,
@@ -128,32 +130,47 @@ def _check(
 
 def _ids(column: Array | None, n: int) -> list[str]:
     """Interview numbers as text; the row's number where there is none."""
-    written = [""] * n if column is None else [str(cell).strip() for cell in column.tolist()]
-    return [
-        re.sub(r"(?<=\d)\.0+$", "", id) or f"row-{row}" for row, id in enumerate(written, start=1)
-    ]
+    written = [""] * n if column is None else column.tolist()
+    return [whole_text(id) or f"row-{row}" for row, id in enumerate(written, start=1)]
 
 
 def _alphas(
     codebook: Codebook, attributes: Mapping[str, Array], n: int, unknown: UnknownCodes
 ) -> list[str]:
     """Each person's alpha-3 code, from the numeric one where only that is known; else ""."""
-    known: dict[str | int, str] = {}
-    for country in codebook.countries.values():
-        codes: tuple[str | int, ...] = (country.alpha, *country.also, country.numeric)
-        known |= dict.fromkeys(codes, country.alpha)
+    known = _known_countries(codebook)
     alphas = [""] * n
     for name in ("B_COUNTRY_ALPHA", "B_COUNTRY"):
-        cells = attributes[name].tolist() if name in attributes else []
+        written = attributes[name].tolist() if name in attributes else []
+        codes = {cell: _country_code(cell) for cell in set(written)}
         set_aside: Counter[int | str] = Counter()
-        for at, cell in enumerate(cells):
-            code = cell.strip().upper() if isinstance(cell, str) else cell
+        for at, cell in enumerate(written):
+            code = codes[cell]
             alphas[at] = alphas[at] or known.get(code, "")
             if not alphas[at] and code and code != -5:
                 set_aside[code] += 1
         if set_aside:
-            unknown[name] = dict(set_aside)
-    return alphas
+            unknown[codebook.columns.named(name)] = dict(set_aside)
+    return [alpha or codebook.columns.home for alpha in alphas]
+
+
+def _known_countries(codebook: Codebook) -> dict[str | int, str]:
+    """Alpha-3 codes by every code that a file may have for a country."""
+    if codebook.columns.country_codes:
+        return dict(codebook.columns.country_codes)
+    known: dict[str | int, str] = {}
+    for country in codebook.countries.values():
+        codes: tuple[str | int, ...] = (country.alpha, *country.also, country.numeric)
+        known |= dict.fromkeys(codes, country.alpha)
+    return known
+
+
+def _country_code(cell: Any) -> str | int:
+    """A code as a codebook has it: capitals, or a number even where the file has text."""
+    if not isinstance(cell, str):
+        return int(cell)
+    text = whole_text(cell).upper()
+    return int(text) if re.fullmatch(r"-?[0-9]{1,9}", text) else text
 
 
 def _weights(attributes: Mapping[str, Array], name: str, n: int, path: Path | None) -> Array:

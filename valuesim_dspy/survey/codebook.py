@@ -11,9 +11,11 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 
 from valuesim_dspy.errors import MissingDataError, SurveyDataError
-from valuesim_dspy.survey.codebook_header import read_missing, read_places, read_scales
+from valuesim_dspy.survey.codebook_header import read_places, read_scales
 from valuesim_dspy.survey.codebook_items import Context, read_section
 from valuesim_dspy.survey.codebook_yaml import Node, codebook_files, near, read_documents
+from valuesim_dspy.survey.columns import Columns, read_columns
+from valuesim_dspy.survey.missing import read_missing
 from valuesim_dspy.survey.question import KINDS, Question
 from valuesim_dspy.survey.scales import SCALE_KINDS, Option, Scale
 from valuesim_dspy.survey.wording import Country, Places
@@ -33,6 +35,7 @@ __all__ = [
 _PACKAGED = Path(__file__).parent / "codebooks"
 _HEADER_KEYS = frozenset(
     ["id", "version", "title", "citation", "missing", "twins", "countries", "sections"]
+    + ["columns", "country_codes", "country"]
 )
 _SECTION_KEYS = frozenset(["section", "title", "batteries"])
 _OWN_SECTION = "questions"  # the section of a header that holds batteries itself
@@ -55,9 +58,11 @@ class Codebook:
         title: The survey in words.
         citation: How the survey asks to be cited.
         questions: The questions by id.
-        missing: Kind of missing by negative code.
+        missing: Kind of missing by code, as its files have them.
         countries: The countries by alpha-3 code.
         section_titles: What each section is called in words.
+        columns: The columns of its files that are no answers.
+        wording: 16 hex digits of the local wording that is in force; "" for none.
     """
 
     id: str
@@ -68,6 +73,8 @@ class Codebook:
     missing: Mapping[int, str]
     countries: Mapping[str, Country]
     section_titles: Mapping[str, str] = field(default_factory=dict)
+    columns: Columns = field(default_factory=Columns)
+    wording: str = ""
 
     def __getitem__(self, id: str) -> Question:
         try:
@@ -116,7 +123,7 @@ class Codebook:
     def digest(self) -> str:
         """16 hex digits of the sha256 of all that the codebook says, countries included."""
         content = [self.id, self.version, [asdict(place) for place in self.countries.values()]]
-        content += [question.content() for question in self]
+        content += [*self.columns.content(), *(question.content() for question in self)]
         text = json.dumps(content, sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -156,6 +163,11 @@ class Codebook:
         return country.alpha
 
 
+def packaged_codebooks() -> list[str]:
+    """The names of the codebooks that come with the package."""
+    return sorted(folder.name for folder in _PACKAGED.iterdir() if folder.is_dir())
+
+
 def load_codebook(source: str | Path = "wvs7") -> Codebook:
     """Load a codebook; one load per place and process.
 
@@ -169,7 +181,7 @@ def load_codebook(source: str | Path = "wvs7") -> Codebook:
         MissingDataError: There is no such codebook.
         SurveyDataError: A file is malformed; names the file, the item and the key.
     """
-    packaged = sorted(folder.name for folder in _PACKAGED.iterdir() if folder.is_dir())
+    packaged = packaged_codebooks()
     if isinstance(source, str) and source in packaged:
         return _load(_PACKAGED / source)
     path = Path(source).expanduser()
@@ -196,15 +208,17 @@ def _load(path: Path) -> Codebook:
         if section:
             questions += _as_asked(read_section(document, section, context))
     _check_whole(header, titles, {question.id for question in questions})
+    by_id = {question.id: question for question in questions}
     return Codebook(
         id=header.text("id"),
         version=header.number("version"),
         title=header.text("title"),
         citation=header.text("citation", "none given"),
-        questions={question.id: question for question in questions},
+        questions=by_id,
         missing=context.missing,
         countries=context.places.countries,
         section_titles=titles,
+        columns=read_columns(header, by_id, context.places),
     )
 
 
@@ -214,6 +228,10 @@ def _header(documents: Iterable[Node], path: Path) -> Node:
         raise SurveyDataError("no file here has the codebook's id; write a header", path=path)
     if len(headers) > 1:
         headers[1].refuse(f"{headers[0].path.name} is the header already", "id")
+    id = headers[0].text("id")
+    if id in packaged_codebooks() and path != _PACKAGED / id:
+        # saved programs know a codebook by its id
+        headers[0].refuse("the packaged codebook has this id: give yours another", "id", id)
     return headers[0]
 
 

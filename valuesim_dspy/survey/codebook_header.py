@@ -1,18 +1,23 @@
-"""From codebook files: the countries, the kinds of missing and the scales all items share."""
+"""From codebook files: the countries and the scales that all items share."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
 
-from valuesim_dspy.survey.codebook_yaml import Node
+from valuesim_dspy.survey.codebook_yaml import Node, read_documents
 from valuesim_dspy.survey.scales import Option, Scale, scale_flaws
 from valuesim_dspy.survey.wording import Country, Places
 
+ISO = "iso"
 SCALE_KEYS = frozenset(["kind", "options", "range", "ends", "order", "say", "poles"])
 
 
 def read_places(header: Node) -> Places:
-    """The header's countries."""
+    """The header's countries; the word "iso" stands for all of the packaged ones."""
+    if header.content.get("countries") == ISO:
+        return _iso_places()
     seen: set[object] = set()
     countries = []
     for node in header.nodes("countries", "alpha"):
@@ -28,13 +33,15 @@ def read_places(header: Node) -> Places:
     return Places(countries)
 
 
-def read_missing(node: Node) -> dict[int, str]:
-    """Kinds of missing by negative code."""
-    kinds = node.by_code("missing")
-    for code in kinds:
-        if code >= 0:
-            node.refuse("codes of missing answers are negative", "missing", code)
-    return kinds
+def _iso_places() -> Places:
+    """The packaged countries, found by their alpha-2 codes too."""
+    packaged = Path(__file__).parent / "codebooks"
+    (header,) = read_documents(packaged / "wvs7" / "00_codebook.yaml")
+    (others,) = read_documents(packaged / "alpha2.yaml")
+    return Places(
+        replace(country, also=(*country.also, *others.texts(country.alpha)))
+        for country in read_places(header).countries.values()
+    )
 
 
 def read_scales(document: Node, scales: dict[str, Scale]) -> None:

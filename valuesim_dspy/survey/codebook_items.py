@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 
 from valuesim_dspy.survey.codebook_header import (
     read_for_codes,
-    read_missing,
     read_order,
     read_poles,
 )
 from valuesim_dspy.survey.codebook_yaml import Node, near
+from valuesim_dspy.survey.missing import inherited, kept, read_missing
 from valuesim_dspy.survey.question import KINDS, Question
 from valuesim_dspy.survey.scales import Scale, default_poles, scale_flaws
 from valuesim_dspy.survey.wording import (
@@ -69,6 +69,7 @@ def _question(item: Node, battery: Node, section: str, context: Context) -> Ques
     node = _with_battery(item, battery)
     scale = _own_scale(node, context.scales)
     wording, topic = _wording(node, item, scale, context.places)
+    missing, recode = _missing(node, scale, context.missing)
     return Question(
         wording.ask_in(None),
         scale.options,
@@ -84,9 +85,22 @@ def _question(item: Node, battery: Node, section: str, context: Context) -> Ques
         twins=context.twins.get(item.trail[-1], ()),
         scorable=node.flag("scorable", True),
         private=node.flag("private", False),
-        missing={**context.missing, **read_missing(node)},
+        missing=missing,
+        recode=recode,
         wording=wording,
     )
+
+
+def _missing(
+    node: Node, scale: Scale, header: Mapping[int, str]
+) -> tuple[dict[int, str], dict[int, int]]:
+    """Kinds of missing by the code they are kept under, and that code by the file's own."""
+    codes = [option.code for option in scale.options]
+    own = read_missing(node)
+    for code in own:
+        if code in codes:
+            node.refuse("this code is an option of the scale already", f"missing.{code}")
+    return kept({**inherited(header, codes), **own})
 
 
 def _with_battery(item: Node, battery: Node) -> Node:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,22 +15,14 @@ import numpy as np
 import numpy.typing as npt
 
 from valuesim_dspy.errors import SurveyDataError
+from valuesim_dspy.survey.arrow_cells import as_coded, as_numbers
+from valuesim_dspy.survey.cells import BLANK as BLANK
+from valuesim_dspy.survey.cells import NULLS, CellError, read_number
+from valuesim_dspy.survey.columns import ATTRIBUTES as ATTRIBUTES
+from valuesim_dspy.survey.file_limits import check_rows
 
-ATTRIBUTES: Mapping[str, str] = {
-    "D_INTERVIEW": "text",
-    "B_COUNTRY_ALPHA": "text",
-    "B_COUNTRY": "int32",
-    "A_YEAR": "int32",
-    "W_WEIGHT": "float64",
-    "S018": "float64",
-    "version": "text",
-    "doi": "text",
-}
 DELIMITERS = (",", ";")
-BLANK = -5  # what an empty cell of a whole-number column is read as: missing
 _MAX_LINE = 4 * 1024**2
-_NULLS = ("", "NA", "NaN", "nan", ".", "#NULL!")
-_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 
 Array = npt.NDArray[Any]
 Open = Callable[[], AbstractContextManager[IO[bytes]]]
@@ -44,7 +35,7 @@ class RawSurvey:
     Args:
         columns: Arrays by canonical column name: integers for questions (an empty cell is
             `BLANK`), str objects for text, floats (NaN for an empty cell) for weights.
-        digest: sha256 of the file's bytes, 64 hex digits.
+        digest: sha256 of the file's bytes, 64 hex digits; "" until `read_table` puts it in.
         columns_unknown: Columns of the file that were not asked for, and so not read.
     """
 
@@ -71,7 +62,7 @@ def read_rows(path: Path, open_stream: Open, kinds: Mapping[str, str]) -> RawSur
     """Read a header and its rows.
 
     Args:
-        path: The file, for messages and for the digest.
+        path: The file, for messages.
         open_stream: Opens the CSV text; called again for each pass.
         kinds: The columns wanted: "int16", "int32", "float64" or "text" by canonical name.
 
@@ -82,10 +73,9 @@ def read_rows(path: Path, open_stream: Open, kinds: Mapping[str, str]) -> RawSur
     table = _parse(layout)
     if not table.num_rows:
         raise SurveyDataError("has a header but no rows", path=path)
+    check_rows(path, table.num_rows)
     columns = {name: _array(layout, name, table.column(name)) for name in layout.found}
-    with path.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    return RawSurvey(columns, digest, layout.width - len(layout.found))
+    return RawSurvey(columns, "", layout.width - len(layout.found))
 
 
 def _layout(path: Path, open_stream: Open, kinds: Mapping[str, str]) -> _Layout:
@@ -97,7 +87,7 @@ def _layout(path: Path, open_stream: Open, kinds: Mapping[str, str]) -> _Layout:
             cells = next(csv.reader([header], delimiter=delimiter, strict=False), [])
         except csv.Error as error:
             raise SurveyDataError(f"the header is malformed: {error}", path=path, row=1) from error
-        found = _found(path, cells, kinds)
+        found = find_columns(path, cells, kinds, row=1)
         if len(found) > len(best[1]) or not best[0]:
             best = (cells, found, delimiter)
     cells, found, delimiter = best
@@ -129,15 +119,27 @@ def _header(path: Path, stream: IO[bytes]) -> tuple[str, int]:
     return text, match.end()
 
 
-def _found(path: Path, cells: Sequence[str], kinds: Mapping[str, str]) -> dict[str, int]:
-    """The position of every column that is wanted; headers may read "Q1: Family"."""
+def find_columns(
+    path: Path, cells: Sequence[str], kinds: Mapping[str, str], *, row: int | None = None
+) -> dict[str, int]:
+    """The position of every column that is wanted; headers may read "Q1: Family".
+
+    Args:
+        path: The file, for messages.
+        cells: The names of all its columns.
+        kinds: The columns wanted, by canonical name.
+        row: The line that holds the names, if one does.
+
+    Raises:
+        SurveyDataError: A column that is wanted is there twice.
+    """
     names = {name.casefold(): name for name in kinds}
     found: dict[str, int] = {}
     for position, cell in enumerate(cells):
         name = names.get(cell.partition(":")[0].strip().casefold())
         if name in found:
             message = f"the column is there twice ({found[name] + 1} and {position + 1}): drop one"
-            raise SurveyDataError(message, path=path, row=1, column=name)
+            raise SurveyDataError(message, path=path, row=row, column=name)
         if name is not None:
             found[name] = position
     return found
@@ -177,7 +179,7 @@ def _load(layout: _Layout, *, exact: bool) -> Any:
                 delimiter=layout.delimiter, newlines_in_values=not exact
             ),
             convert_options=arrow_csv.ConvertOptions(
-                include_columns=list(wanted), column_types=wanted, null_values=list(_NULLS)
+                include_columns=list(wanted), column_types=wanted, null_values=list(NULLS)
             ),
         )
 
@@ -186,22 +188,21 @@ def _array(layout: _Layout, name: str, column: Any) -> Array:
     import pyarrow as pa
 
     kind = layout.kinds[name]
+    whole = kind != "float64"
     if not pa.types.is_dictionary(column.type):
-        empty = float("nan") if kind == "float64" else BLANK
-        return np.asarray(column.fill_null(empty).to_numpy())
-    cells = column.unify_dictionaries().combine_chunks()
-    written = [_decode(cell).strip() for cell in cells.dictionary.to_pylist()]
-    places = cells.indices.to_numpy()
+        return as_numbers(column, BLANK if whole else float("nan"))
+    cells, places = as_coded(column)
+    written = ["" if cell is None else _decode(cell).strip() for cell in cells]
     if kind == "text":
         return np.array(written, dtype=object)[places]
     values = []
     for place, cell in enumerate(written):
-        value = _number(cell, layout.delimiter, whole=kind != "float64")
+        value = read_number(cell, whole=whole, comma=layout.delimiter == ";")
         if value is None:
-            _blame(layout, name, int(np.argmax(places == place)), cell, whole=kind != "float64")
+            at = int(np.argmax(places == place))
+            _blame(layout, name, CellError(at, cell, whole=whole))
         values.append(value)
-    dtype = np.float64 if kind == "float64" else np.int32
-    return np.array(values, dtype=np.float64).astype(dtype)[places]
+    return np.array(values, dtype=np.float64).astype(np.int32 if whole else np.float64)[places]
 
 
 def _decode(cell: bytes) -> str:
@@ -209,20 +210,6 @@ def _decode(cell: bytes) -> str:
         return cell.decode("utf-8")
     except UnicodeDecodeError:
         return cell.decode("latin-1")
-
-
-def _number(cell: str, delimiter: str, *, whole: bool) -> float | None:
-    """The number written in a cell; None where it is none."""
-    if cell in _NULLS:
-        return BLANK if whole else float("nan")
-    text = cell.replace(",", ".") if delimiter == ";" else cell
-    if not _NUMBER.fullmatch(text):
-        return None
-    value = float(text)
-    if not whole:
-        return value
-    limit = 2**31 - 1  # no code is that large: what is beyond it is just as unknown
-    return max(-limit, min(limit, value)) if value.is_integer() or abs(value) > limit else None
 
 
 def _records(layout: _Layout) -> Iterator[tuple[int, list[str]]]:
@@ -241,10 +228,11 @@ def _records(layout: _Layout) -> Iterator[tuple[int, list[str]]]:
             raise SurveyDataError(message, path=layout.path, row=line) from None
 
 
-def _blame(layout: _Layout, name: str, index: int, cell: str, *, whole: bool) -> NoReturn:
-    line = next((line for at, (line, _) in enumerate(_records(layout)) if at == index), None)
-    message = f"not a {'whole ' if whole else ''}number: mend the cell, or leave it empty"
-    raise SurveyDataError(message, path=layout.path, row=line, column=name, value=cell)
+def _blame(layout: _Layout, name: str, error: CellError) -> NoReturn:
+    line = next((line for at, (line, _) in enumerate(_records(layout)) if at == error.at), None)
+    raise SurveyDataError(
+        error.needed, path=layout.path, row=line, column=name, value=error.value
+    ) from None
 
 
 def _misfit(layout: _Layout) -> SurveyDataError:

@@ -139,3 +139,28 @@ def published_folds() -> tuple[tuple[str, ...], ...]:
     random.Random(PAPER_SEED).shuffle(names)
     size = len(names) // PAPER_FOLDS
     return tuple(tuple(names[at : at + size]) for at in range(0, len(names), size))
+
+
+def in_order(pairs: Iterable[tuple[str, str]], codebook: Codebook) -> tuple[tuple[str, str], ...]:
+    """Return pairs each once, in codebook order, the earlier question first.
+
+    Raises:
+        UnknownQuestionError: A pair names a question that the codebook does not have.
+    """
+    place = {name: at for at, name in enumerate(codebook.questions)}
+    found = {
+        tuple(sorted((codebook[one].id, codebook[other].id), key=place.__getitem__))
+        for one, other in pairs
+    }
+    return tuple((one, other) for one, other in sorted(found, key=lambda p: [place[q] for q in p]))
+
+
+def near_targets(roles: Mapping[str, str], pairs: Iterable[tuple[str, str]]) -> tuple[str, ...]:
+    """Return the profile questions that make a pair with a target, in the order of the roles."""
+    near = {
+        one
+        for pair in pairs
+        for one, other in (pair, pair[::-1])
+        if roles.get(one) == "profile" and roles.get(other) in TARGET_ROLES
+    }
+    return tuple(name for name in roles if name in near)

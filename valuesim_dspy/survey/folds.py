@@ -17,9 +17,16 @@ from valuesim_dspy.survey.fold_strategies import (
     TARGET_ROLES,
     UNUSED,
     Draw,
+    in_order,
+    near_targets,
 )
 
 PROTOCOL_KINDS = ("value", "attitude")  # what the headline is measured on
+WHOLE = ("battery", "topic")  # the strategies under which nothing near a target may be known
+MIN_PROFILE_KEPT = 0.5
+"""The share of the profile that dependence may not reach."""
+
+Pairs = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,10 +40,12 @@ class Fold:
         seed: What the fold was drawn with.
         roles: For every question one of `ROLES`, or "unused": neither known nor asked.
         codebook: Whose questions they are.
+        dependence: Pairs of questions that depend on each other, as twins do.
+        dropped: The questions that were profile but for such a pair.
 
     Raises:
         ConfigError: A question has no role, a role has no question, or a target's battery,
-            section or twin is where the strategy forbids it.
+            section, twin or dependent question is where the strategy forbids it.
     """
 
     strategy: str
@@ -45,6 +54,8 @@ class Fold:
     seed: int
     roles: Mapping[str, str] = field(repr=False)
     codebook: Codebook = field(repr=False)
+    dependence: Pairs = field(default=(), repr=False)
+    dropped: tuple[str, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
         wrong = sorted(self.codebook.questions.keys() ^ self.roles.keys())
@@ -59,11 +70,11 @@ class Fold:
             if role not in self.roles.values():
                 message = f"no question is left for {role}: take fewer folds, or more kinds"
                 raise ConfigError(message, key="roles")
-        if self.strategy in ("battery", "topic"):
+        if self.strategy in WHOLE:
             self._check_whole()
 
     def _check_whole(self) -> None:
-        """No battery (or section) in two roles, no target with a twin in the profile."""
+        """No battery (or section) in two roles, no target with a twin, or the like, known."""
         of_battery = self.strategy == "battery"
         groups = self.codebook.batteries if of_battery else self.codebook.sections
         for name, members in groups.items():
@@ -75,6 +86,8 @@ class Fold:
             for target, twin in self._twins_known(role):
                 message = f"{target} is a {role} target, and its twin {twin} is in the profile"
                 raise ConfigError(message, key="roles")
+        for name in near_targets(self.roles, self.dependence):
+            raise ConfigError(f"{name} is in the profile and depends on a target", key="roles")
 
     def __hash__(self) -> int:
         return hash(self.digest)
@@ -126,9 +139,10 @@ class Fold:
 
     @cached_property
     def digest(self) -> str:
-        """16 hex digits of the sha256 of the fold's name and roles."""
+        """16 hex digits of the sha256 of the fold's name, roles and dependent pairs."""
         roles = sorted(self.roles.items())
-        content = json.dumps([self.strategy, self.index, self.of, self.seed, roles])
+        named = [self.strategy, self.index, self.of, self.seed, roles]
+        content = json.dumps([*named, self.dependence] if self.dependence else named)
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 
     def leakage(self) -> Mapping[str, float | int]:
@@ -164,8 +178,8 @@ class Fold:
         sizes = ", ".join(f"{found[role]} {role}" for role in reversed(TARGET_ROLES))
         text = (
             f"{self.strategy} fold {self.index} of {self.of}, seed {self.seed}: {sizes} targets; "
-            f"{found['profile']} profile questions, {found[UNUSED]} unused; of the test targets "
-            f"{found['test_sibling_in_profile']} have a battery sibling and "
+            f"{found['profile']} profile questions, {found[UNUSED]} unused{self._why_unused()}; "
+            f"of the test targets {found['test_sibling_in_profile']} have a battery sibling and "
             f"{found['test_twin_in_profile']} a twin among the facts"
         )
         if self.strategy == "paper":
@@ -174,6 +188,10 @@ class Fold:
                 "and are facts for test people only"
             )
         return text
+
+    def _why_unused(self) -> str:
+        pairs = len(self.dependence)
+        return f" ({len(self.dropped)} for {pairs} dependent pairs)" if pairs else ""
 
 
 def paper_folds(codebook: Codebook, *, seed: int = 42) -> tuple[Fold, ...]:
@@ -193,6 +211,7 @@ def make_fold(
     seed: int = 42,
     kinds: Collection[str] | None = None,
     asked: Collection[str] | None = None,
+    dependence: Collection[tuple[str, str]] | None = None,
 ) -> Fold:
     """Give every question its role.
 
@@ -208,9 +227,13 @@ def make_fold(
         kinds: The kinds of question that may be targets, such as `PROTOCOL_KINDS`; None for
             all. Only scorable questions are ever targets.
         asked: The questions that the data hold; the others are unused. None for all.
+        dependence: Pairs of questions that depend on each other on training people, such as
+            `dependent_pairs` finds. On battery and topic folds they are as twins are: the one
+            is never known where the other is asked. Other folds leave them be.
 
     Raises:
         ConfigError: An argument is not allowed, or too few questions are left for a role.
+        UnknownQuestionError: A pair names a question that the codebook does not have.
     """
     if strategy not in FOLD_STRATEGIES:
         raise ConfigError(
@@ -235,4 +258,20 @@ def make_fold(
     roles = FOLD_STRATEGIES[strategy](Draw(codebook, index, of, seed, eligible))
     if asked is not None:
         roles = {name: role if name in asked else UNUSED for name, role in roles.items()}
-    return Fold(strategy, index, of, seed, roles, codebook)
+    pairs = in_order(dependence or (), codebook) if strategy in WHOLE else ()
+    dropped = _dropped(roles, pairs)
+    roles |= dict.fromkeys(dropped, UNUSED)
+    return Fold(strategy, index, of, seed, roles, codebook, pairs, dropped)
+
+
+def _dropped(roles: Mapping[str, str], pairs: Pairs) -> tuple[str, ...]:
+    """The profile questions that pairs take out, if enough of them are left."""
+    dropped = near_targets(roles, pairs)
+    known = sum(role == "profile" for role in roles.values())
+    if len(dropped) > (1.0 - MIN_PROFILE_KEPT) * known:
+        message = (
+            f"{len(pairs)} dependent pairs would take {len(dropped)} of {known} questions out of "
+            "the profile: raise the threshold"
+        )
+        raise ConfigError(message, key="dependence")
+    return dropped

@@ -14,8 +14,7 @@ import numpy.typing as npt
 from valuesim_dspy.survey.answers import NOT_IN_FILE, UNKNOWN_CODE, Answers, AnswerTable
 from valuesim_dspy.survey.codebook import Codebook
 
-SEX, AGE, EDUCATION = "Q260", "Q262", "Q275"
-_SEXES = {1: "male", 2: "female"}
+_SEXES = {"male": "male", "man": "male", "female": "female", "woman": "female"}
 
 Array = npt.NDArray[Any]
 
@@ -34,6 +33,7 @@ class ReadReport:
         missing: Answers that are no answer, by kind of missing.
         by_country: People by alpha-3 code; "" for an unknown country.
         answers: Valid answers.
+        weighted: People whose weight is given; the others weigh 1.0.
     """
 
     rows: int
@@ -44,6 +44,7 @@ class ReadReport:
     missing: Mapping[str, int]
     by_country: Mapping[str, int]
     answers: int
+    weighted: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         """The report as plain values, for JSON."""
@@ -165,18 +166,21 @@ class Respondent:
     @property
     def age(self) -> int | None:
         """Years."""
-        return self._valid(AGE)
+        return self._trait(self._people.codebook.columns.age)
 
     @property
     def sex(self) -> str | None:
         """ "male" or "female"; None where not told or told otherwise."""
-        code = self._valid(SEX)
-        return None if code is None else _SEXES.get(code)
+        codebook = self._people.codebook
+        question, code = codebook.columns.sex, self._trait(codebook.columns.sex)
+        if question is None or code is None:
+            return None
+        return _SEXES.get(codebook[question].label(code).strip().lower())
 
     @property
     def education(self) -> int | None:
-        """Highest level reached, ISCED 2011, 0 to 8."""
-        return self._valid(EDUCATION)
+        """Highest level reached: ISCED 2011, 0 to 8, in wave 7; else the survey's own code."""
+        return self._trait(self._people.codebook.columns.education)
 
     @property
     def weight(self) -> float:
@@ -204,6 +208,9 @@ class Respondent:
             UnknownQuestionError: The codebook has no such question.
         """
         return self._valid(self._people.codebook[question].id)
+
+    def _trait(self, question: str | None) -> int | None:
+        return None if question is None else self._valid(question)
 
     def _valid(self, question: str) -> int | None:
         code = self._people.table.code(self._at, question)

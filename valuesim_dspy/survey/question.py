@@ -48,6 +48,8 @@ class Question:
         scorable: Whether a prediction can be scored on its options.
         private: Whether answers become facts only when asked for.
         missing: Kind of missing by negative code.
+        recode: For codes of missing answers that are not negative in the file: the one in
+            `missing` that each is kept under.
         wording: Templates that depend on code or country; `text` wins over its `ask`.
 
     Raises:
@@ -69,6 +71,7 @@ class Question:
     scorable: bool = field(repr=False)
     private: bool = field(repr=False)
     missing: Mapping[int, str] = field(repr=False)
+    recode: Mapping[int, int] = field(repr=False)
     wording: Wording = field(repr=False)
 
     def __init__(
@@ -89,6 +92,7 @@ class Question:
         scorable: bool = True,
         private: bool = False,
         missing: Mapping[int, str] | None = None,
+        recode: Mapping[int, int] | None = None,
         wording: Wording | None = None,
     ) -> None:
         listed = as_options(options)
@@ -121,6 +125,7 @@ class Question:
             scorable=scorable and bool(listed),
             private=private,
             missing=dict(missing or {}),
+            recode=dict(recode or {}),
             wording=wording if wording.ask_in(None) == text else replace(wording, ask=text),
         )
 
@@ -206,13 +211,24 @@ class Question:
             raise SurveyDataError("answers to this question are never facts", column=self.id)
         return text
 
+    def reworded(self, wording: Wording, options: Sequence[Option]) -> Question:
+        """The same question in other words: the same codes, order, poles and topic.
+
+        Raises:
+            SurveyDataError: The labels are empty, or two of them are the same.
+        """
+        kept = {item.name: getattr(self, item.name) for item in fields(self)}
+        changed = {"text": wording.ask_in(None), "options": options, "wording": wording}
+        return Question(**{**kept, **changed})
+
     def content(self) -> dict[str, object]:
         """All that the question says, as plain values: what digests are made of."""
         shown = {item.name: getattr(self, item.name) for item in fields(self)}
-        wording = shown.pop("wording")
+        wording, recode = shown.pop("wording"), shown.pop("recode")
         shown["options"] = [[option.code, option.label] for option in self.options]
         return {
             **shown,
+            **({"recode": {str(code): kept for code, kept in recode.items()}} if recode else {}),
             "missing": {str(code): name for code, name in self.missing.items()},
             "ask": wording.ask,
             "facts": [[code, wording.facts[code]] for code in sorted(wording.facts)],

@@ -6,41 +6,74 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
 from valuesim_dspy.errors import MissingDataError, SurveyDataError
 from valuesim_dspy.survey.csv_rows import ATTRIBUTES, RawSurvey, read_rows
+from valuesim_dspy.survey.file_limits import MAX_BYTES, check_bytes, sha256_of
+from valuesim_dspy.survey.labelled_rows import read_labelled
+from valuesim_dspy.survey.parquet_rows import read_parquet
 
 NEVER_READ = frozenset({"O1_LONGITUDE", "O2_LATITUDE", "N_TOWN", "I_PSU"})
-MAX_BYTES = 2 * 1024**3
 MAX_RATIO, RATIO_FROM = 200, 16 * 1024**2  # a file this small is harmless at any ratio
 
+_FROM_R = 'in R: haven::write_sav(data, "survey.sav"), and give that file'
+_FROM_EXCEL = "in Excel or LibreOffice: Save As, CSV UTF-8, and give that file"
+_FROM_SAS = 'in R: haven::write_sav(haven::read_sas("FILE"), "survey.sav"), and give that file'
+CONVERSIONS: Mapping[str, str] = {
+    **dict.fromkeys((".rdata", ".rda", ".rds"), f"R's own format is not read; {_FROM_R}"),
+    **dict.fromkeys((".xlsx", ".xls", ".ods"), f"no spreadsheets are read; {_FROM_EXCEL}"),
+    **dict.fromkeys((".sas7bdat", ".xpt"), f"no SAS files are read; {_FROM_SAS}"),
+}
+"""What to do with the formats that users hold and that are not read, by suffix."""
 
-def read_table(path: str | Path, questions: Mapping[str, str]) -> RawSurvey:
+
+def read_table(
+    path: str | Path,
+    questions: Mapping[str, str],
+    attributes: Mapping[str, str] = ATTRIBUTES,
+    *,
+    digest: str | None = None,
+) -> RawSurvey:
     """Read the questions asked for, and the attributes, from a survey file.
 
     Args:
         path: The file; its suffix chooses the reader in `READERS`.
         questions: The number type to read each question as: "int16" or "int32".
+        attributes: What to read each column as that is no question.
+        digest: The file's sha256, where it is known already.
 
     Raises:
         MissingDataError: There is no such file.
         SurveyDataError: The file cannot be read, or a value is not what its column holds.
     """
+    path = existing(path)
+    reader = READERS.get(path.suffix.lower())
+    if reader is None:
+        known = f"export it to CSV: only {', '.join(READERS)} are read"
+        raise SurveyDataError(CONVERSIONS.get(path.suffix.lower(), known), path=path)
+    kinds = {**questions, **attributes}
+    try:
+        check_bytes(path)
+        raw = reader(path, {name: kinds[name] for name in kinds if name not in NEVER_READ})
+        return replace(raw, digest=digest or sha256_of(path))
+    except OSError as error:
+        raise SurveyDataError(f"cannot be opened: {error.strerror or error}", path=path) from error
+
+
+def existing(path: str | Path) -> Path:
+    """The path of a survey file that is there.
+
+    Raises:
+        MissingDataError: There is no such file.
+    """
     path = Path(path)
     if not path.is_file():
         how = "give the path of the survey's CSV file, or of the zip file that holds it"
         raise MissingDataError(f"{path}: there is no such file", how)
-    reader = READERS.get(path.suffix.lower())
-    if reader is None:
-        known = " or ".join(READERS)
-        raise SurveyDataError(f"export it to CSV: only {known} files can be read", path=path)
-    kinds = {**questions, **ATTRIBUTES}
-    try:
-        return reader(path, {name: kinds[name] for name in kinds if name not in NEVER_READ})
-    except OSError as error:
-        raise SurveyDataError(f"cannot be opened: {error.strerror or error}", path=path) from error
+    return path
 
 
 def read_csv(path: Path, kinds: Mapping[str, str]) -> RawSurvey:
@@ -71,6 +104,10 @@ def read_zip(path: Path, kinds: Mapping[str, str]) -> RawSurvey:
 READERS: Mapping[str, Callable[[Path, Mapping[str, str]], RawSurvey]] = {
     ".csv": read_csv,
     ".zip": read_zip,
+    ".sav": read_labelled,
+    ".zsav": read_labelled,
+    ".dta": read_labelled,
+    ".parquet": read_parquet,
 }
 
 
@@ -88,6 +125,8 @@ def _only_csv(archive: zipfile.ZipFile, path: Path) -> zipfile.ZipInfo:
     ]
     if len(csvs) != 1:
         message = f"the zip file must hold exactly one .csv file, and holds {len(csvs)}"
+        if any(Path(item.filename).suffix.lower() in READERS for item in members) and not csvs:
+            message += ": unpack it, and give the file inside"
         raise SurveyDataError(message, path=path)
     if csvs[0].flag_bits & 1:
         raise SurveyDataError("the zip file is encrypted: unpack it and give the CSV", path=path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, overload
 
@@ -12,14 +12,15 @@ import numpy as np
 import numpy.typing as npt
 
 from valuesim_dspy.errors import ConfigError, MissingDataError
-from valuesim_dspy.survey.answers import is_wide
+from valuesim_dspy.survey.answers import number_type
 from valuesim_dspy.survey.checking import make_people
-from valuesim_dspy.survey.codebook import Codebook, load_codebook
-from valuesim_dspy.survey.csv_rows import ATTRIBUTES
-from valuesim_dspy.survey.people import AGE, EDUCATION, SEX, People, ReadReport, Respondent
-from valuesim_dspy.survey.reading import NEVER_READ, read_table
+from valuesim_dspy.survey.codebook import Codebook, Question, load_codebook
+from valuesim_dspy.survey.digests import digest_of, known_digest, remember
+from valuesim_dspy.survey.people import People, ReadReport, Respondent
+from valuesim_dspy.survey.reading import NEVER_READ, READERS, existing, read_table
+from valuesim_dspy.survey.survey_cache import cached_people, cached_person
 
-__all__ = ["ReadReport", "Respondent", "Respondents", "read_respondents"]
+__all__ = ["ReadReport", "Respondent", "Respondents", "read_respondent", "read_respondents"]
 
 
 Array = npt.NDArray[Any]
@@ -121,6 +122,11 @@ class Respondents(Sequence[Respondent]):
         """Weights that give each country 1,000 people, float64 [n], 0 or more; 1.0 if absent."""
         return self._people.s018[self._places]
 
+    @property
+    def years(self) -> Array:
+        """Years of the interviews, int [n]; 0 for an unknown one."""
+        return self._people.years[self._places]
+
     @cached_property
     def countries(self) -> Counter[str]:
         """Number of people by alpha-3 code; "" for an unknown country."""
@@ -200,14 +206,18 @@ def read_respondents(
     *,
     codebook: Codebook | None = None,
     columns: Collection[str] | None = None,
+    cache: bool = True,
 ) -> Respondents:
     """Read the people of a survey file.
 
     Args:
-        path: The official CSV file, or a zip file that holds it; any order and any subset of
-            its columns, commas or semicolons.
+        path: The official file as CSV, a zip file that holds the CSV, SPSS .sav, Stata .dta or
+            parquet; any order and any subset of its columns.
         codebook: By default the packaged one.
         columns: The questions to read (sex, age and education come along); None for all.
+        cache: Whether to keep what was read, for its owner only, in the user's cache folder and
+            to take it from there the next time; the file's bytes are compared each time. Reads
+            of some `columns` only are never kept.
 
     Raises:
         ConfigError: `columns` names something that the codebook does not have.
@@ -215,21 +225,55 @@ def read_respondents(
         SurveyDataError: The file is malformed; names the line, the column and the value.
     """
     codebook = load_codebook() if codebook is None else codebook
-    wanted = set(codebook.questions) if columns is None else {*columns, SEX, AGE, EDUCATION}
-    unknown = sorted(wanted - set(codebook.questions) - {SEX, AGE, EDUCATION})
+    traits = codebook.columns.traits
+    wanted = set(codebook.questions) if columns is None else {*columns, *traits}
+    unknown = sorted(wanted - set(codebook.questions) - traits)
     if unknown:
         message = f"not a question of codebook {codebook.id}"
         raise ConfigError(message, key="columns", value=unknown[0])
-    path = Path(path)
+    path = existing(path)
     asked = [question for question in codebook if question.id in wanted - NEVER_READ]
-    raw = read_table(path, {q.id: "int32" if is_wide(q) else "int16" for q in asked})
-    people = make_people(
+    if not cache or columns is not None or path.suffix.lower() not in READERS:
+        return Respondents(_read(path, codebook, asked))
+    digest = remember(path, digest_of(path))
+    read = partial(_read, path, codebook, asked, digest)
+    return Respondents(cached_people(path, digest, codebook, read))
+
+
+def read_respondent(path: str | Path, id: str, *, codebook: Codebook | None = None) -> Respondent:
+    """Read one person of a survey file, from the cache without reading the others.
+
+    Whether the file is still the one in the cache is judged by its size and times, not its bytes.
+
+    Args:
+        path: A file as for `read_respondents`, which is called if the cache does not hold it.
+        id: The D_INTERVIEW; the first person's where it is there twice.
+        codebook: By default the packaged one.
+
+    Raises:
+        MissingDataError: There is no such file, or nobody in it has the id.
+        SurveyDataError: The file is malformed.
+    """
+    codebook = load_codebook() if codebook is None else codebook
+    path = existing(path)
+    person = cached_person(path, id, known_digest(path), codebook)
+    if person is not None:
+        return Respondent(person, 0)
+    return read_respondents(path, codebook=codebook).by_id(id)
+
+
+def _read(
+    path: Path, codebook: Codebook, asked: Sequence[Question], digest: str | None = None
+) -> People:
+    kinds = {question.id: number_type(question) for question in asked}
+    raw = read_table(path, kinds, codebook.columns.kinds, digest=digest)
+    questions, attributes = codebook.columns.part(raw.columns)
+    return make_people(
         codebook,
-        {name: column for name, column in raw.columns.items() if name not in ATTRIBUTES},
-        {name: column for name, column in raw.columns.items() if name in ATTRIBUTES},
+        questions,
+        attributes,
         asked=[question.id for question in asked],
         columns_unknown=raw.columns_unknown,
         path=path,
         digest=raw.digest,
     )
-    return Respondents(people)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -17,6 +17,7 @@ from valuesim_dspy.survey.fold_strategies import (
     published_folds,
 )
 from valuesim_dspy.survey.folds import PROTOCOL_KINDS, Fold, make_fold, paper_folds
+from valuesim_dspy.survey.left_out import LEAVE_OUT, leave_out, pools
 from valuesim_dspy.survey.respondents import Respondents
 
 __all__ = [
@@ -34,7 +35,7 @@ __all__ = [
     "published_folds",
 ]
 
-SPLIT_KINDS = ("random", "paper")
+SPLIT_KINDS = ("random", LEAVE_OUT, "paper")
 STRATIFY = ("country", None)
 _PAPER_SIZE = 100
 
@@ -51,6 +52,8 @@ class Split:
         stratify: "country", or None.
         total: How many people there were.
         duplicates: Rows left out because an earlier row has their interview number.
+        left_out: The countries that test and dev people are of, and nobody else.
+        of_known: How many test people are of a country that train people are of too.
 
     Raises:
         ConfigError: A role is absent or unknown, or somebody is in two.
@@ -62,6 +65,8 @@ class Split:
     stratify: str | None = "country"
     total: int = 0
     duplicates: int = 0
+    left_out: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    of_known: int = 0
 
     def __post_init__(self) -> None:
         if tuple(role for role, _ in self.roles) != TARGET_ROLES:
@@ -119,6 +124,8 @@ class Split:
         text = f"{self.kind} split, seed {self.seed}: {sizes} of {self.total} people, {how}"
         if self.kind == "paper":
             text += "; the test people are the published sample"
+        text += "".join(f"; {role} countries {', '.join(a)}" for role, a in self.left_out)
+        text += f"; {self.of_known} test people are of a country of train people"
         if self.duplicates:
             text += f"; {self.duplicates} rows that repeat an interview number left out"
         return text
@@ -134,6 +141,8 @@ def make_split(
     test: int | float | None = None,
     stratify: str | None = "country",
     kind: str = "random",
+    test_countries: Collection[str] | None = None,
+    dev_countries: Collection[str] | None = None,
 ) -> Split:
     """Give people their roles; nobody is in two, not under two rows either.
 
@@ -141,12 +150,17 @@ def make_split(
         respondents: The people; each interview number takes part once.
         seed: The same seed and people give the same split, anywhere. The test people do not
             depend on the other sizes, the dev people not on those of val and train.
-        train: A whole number of people, or a share of them in (0, 1); 0 for none.
+        train: A whole number of people, or a share of them in (0, 1); 0 for none. Where
+            countries are left out, shares are of the people of a role's own countries.
         val: The same.
         dev: The same.
         test: The same; by default 0.2, and 100 where `kind` is "paper".
         stratify: "country" to draw from each country in proportion, or None.
-        kind: "random", or "paper" for the published sample as test people.
+        kind: "random"; "leave-countries-out" for test people, and dev people, of countries
+            that nobody in another role is of; "paper" for the published sample as test people.
+        test_countries: Alpha-3 codes of the countries left out for the test; by default a
+            fifth of them, drawn.
+        dev_countries: The same for dev.
 
     Raises:
         ConfigError: An argument is not allowed, or there are too few people.
@@ -156,19 +170,17 @@ def make_split(
         if value not in allowed:
             raise ConfigError(f"not possible: {value!r}", key=key, value=value, allowed=allowed)
     if test is None:
-        test = 0.2 if kind == "random" else _PAPER_SIZE
-    ids = respondents.ids
+        test = _PAPER_SIZE if kind == "paper" else 0.2
+    wishes = {"test": test, "dev": dev, "val": val, "train": train}
+    ids, alphas = respondents.ids, respondents.alphas
     first = {id: place for place, id in reversed(list(enumerate(ids)))}
-    # in this order, so that another number of train people changes no test person
-    sizes = _sizes({"test": test, "dev": dev, "val": val, "train": train}, len(first))
-    drawn = _published_people(respondents, sizes["test"]) if kind == "paper" else []
-    taken = {ids[place] for place in drawn}
-    people = [place for id, place in first.items() if id not in taken]
-    countries = respondents.alphas if stratify else [""] * len(ids)
-    drawn += _spread(sorted(people), countries, random.Random(f"{seed} people"))
-    roles: dict[str, tuple[int, ...]] = {}
-    for role, size in sizes.items():
-        roles[role], drawn = tuple(drawn[:size]), drawn[size:]
+    people = sorted(first.values())
+    chosen = {"test": test_countries, "dev": dev_countries}
+    left_out = leave_out(kind, {alphas[place] for place in people}, chosen, wishes, seed)
+    groups = pools(people, alphas, left_out)
+    published = _published(respondents, wishes, len(first)) if kind == "paper" else []
+    strata = alphas if stratify else [""] * len(ids)
+    roles = _drawn(ids, wishes, groups, strata, published, seed)
     return Split(
         seed=seed,
         kind=kind,
@@ -176,6 +188,8 @@ def make_split(
         stratify=stratify,
         total=len(respondents),
         duplicates=len(respondents) - len(first),
+        left_out=tuple(left_out.items()),
+        of_known=_of_known(alphas, roles),
     )
 
 
@@ -193,13 +207,37 @@ def paper_sample(n_rows: int = 97220, size: int = _PAPER_SIZE, seed: int = 42) -
     return tuple(row + 1 for row in random.Random(seed).sample(range(n_rows), size))
 
 
-def _sizes(wishes: Mapping[str, int | float], total: int) -> dict[str, int]:
+def _drawn(
+    ids: Sequence[str],
+    wishes: Mapping[str, int | float],
+    pools: Mapping[tuple[str, ...], Sequence[int]],
+    strata: Sequence[str],
+    published: Sequence[int],
+    seed: int,
+) -> dict[str, tuple[int, ...]]:
+    """Draw the people of every role from its pool; published ones come first."""
+    taken = {ids[place] for place in published}
+    roles: dict[str, tuple[int, ...]] = {}
+    for pool, people in pools.items():
+        whole = len(pools) == 1
+        # in this order, so that another number of train people changes no test person
+        sizes = _sizes({role: wishes[role] for role in pool}, len(people), whole)
+        rng = random.Random(f"{seed} people" if whole else f"{seed} people {pool}")
+        free = [place for place in people if ids[place] not in taken]
+        drawn = [*published, *_spread(free, strata, rng)]
+        for role, size in sizes.items():
+            roles[role], drawn = tuple(drawn[:size]), drawn[size:]
+    return roles
+
+
+def _sizes(wishes: Mapping[str, int | float], total: int, whole: bool) -> dict[str, int]:
     """Numbers of people by role, if there are enough of them."""
     sizes = {role: _number_of(role, wish, total) for role, wish in wishes.items()}
     if sum(sizes.values()) > total:
         asked = ", ".join(f"{role} {size}" for role, size in sizes.items())
-        message = f"{asked} are more than the {total} people there are: ask for fewer"
-        raise ConfigError(message, key="train")
+        of = "there are" if whole else "of their countries"
+        message = f"{asked} are more than the {total} people {of}: ask for fewer"
+        raise ConfigError(message, key=[*sizes][-1])
     return sizes
 
 
@@ -216,8 +254,17 @@ def _number_of(role: str, wish: int | float, total: int) -> int:
     return number
 
 
-def _published_people(respondents: Respondents, size: int) -> list[int]:
+def _of_known(alphas: Sequence[str], roles: Mapping[str, Sequence[int]]) -> int:
+    """How many test people are of a country that somebody in train is of."""
+    known = {alphas[place] for place in roles["train"]} - {""}
+    return sum(alphas[place] in known for place in roles["test"])
+
+
+def _published(
+    respondents: Respondents, wishes: Mapping[str, int | float], total: int
+) -> list[int]:
     """The places of the published sample, in the order drawn."""
+    size = _number_of("test", wishes["test"], total)
     place_of = {row: place for place, row in reversed(list(enumerate(respondents.rows.tolist())))}
     rows = paper_sample(respondents.report.rows, size)
     absent = [row for row in rows if row not in place_of]

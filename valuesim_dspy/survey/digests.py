@@ -1,0 +1,85 @@
+"""The digest of a file's bytes, and a memory of digests for files that have not changed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from valuesim_dspy.errors import SurveyDataError
+from valuesim_dspy.survey.file_limits import check_bytes, sha256_of
+from valuesim_dspy.survey.survey_cache import cache_folder, prepare_folder
+
+MEMORY = "digests.json"
+_SETTLED = 2.0  # seconds: within a clock's tick, a file may change and look the same
+_MOST = 200  # files remembered
+
+
+def digest_of(path: Path) -> str:
+    """sha256 of a survey file's bytes, 64 hex digits.
+
+    Raises:
+        SurveyDataError: The file is too large, or cannot be opened.
+    """
+    try:
+        check_bytes(path)
+        return sha256_of(path)
+    except OSError as error:
+        raise SurveyDataError(f"cannot be opened: {error.strerror or error}", path=path) from error
+
+
+def known_digest(path: Path) -> str:
+    """sha256 of a file's bytes, without reading them where the file is as it was.
+
+    A file counts as unchanged while its device, inode, size, modification and change times are
+    those it had when it was read. A write changes them, and the change time cannot be set back;
+    a file that was written less than two seconds before is never remembered. What remains is a
+    clock that was set back, or a network drive that keeps no times: `read_respondents` therefore
+    reads the bytes each time, and only looking one person up relies on this.
+    """
+    memory, name = _memory(), hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:32]
+    entry = memory.get(name)
+    if isinstance(entry, list) and len(entry) == 2 and entry[0] == _state(path):
+        return str(entry[1])
+    return remember(path, digest_of(path))
+
+
+def remember(path: Path, digest: str) -> str:
+    """Remember the digest of a file that was just read; return it."""
+    state = _state(path)
+    if time.time_ns() - max(state[-2:]) < _SETTLED * 1e9:
+        return digest
+    memory, name = _memory(), hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:32]
+    if memory.get(name) != [state, digest]:
+        memory.pop(name, None)
+        memory[name] = [state, digest]
+        _write(dict(list(memory.items())[-_MOST:]))
+    return digest
+
+
+def _state(path: Path) -> list[int]:
+    about = path.stat()
+    return [about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns]
+
+
+def _memory() -> dict[str, Any]:
+    try:
+        memory = json.loads((cache_folder() / MEMORY).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return memory if isinstance(memory, dict) else {}
+
+
+def _write(memory: dict[str, Any]) -> None:
+    try:
+        prepare_folder(cache_folder())
+        handle, name = tempfile.mkstemp(prefix=MEMORY, suffix=".part", dir=cache_folder())
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            json.dump(memory, stream)
+        Path(name).replace(cache_folder() / MEMORY)
+    except OSError:
+        return  # it saves time, no more
