@@ -238,9 +238,205 @@ def test_membership_is_coded_from_zero(codebook: Codebook) -> None:
     assert {codebook[id].direction for id in ids("94-105")} == {1}
 
 
+@pytest.mark.parametrize(
+    "id",
+    ["Q94R", "Q275A", "Q275R", "Q288R", "Q289CS9", "Q33_3", "Q34_3", "Q35_3", "Q82_EU", "Q152_1"],
+)
+def test_recodes_and_variants_are_no_questions(codebook: Codebook, id: str) -> None:
+    """Columns that repeat a question in groups, by country or on three points stay out."""
+    assert id not in codebook
+
+
+def test_scarce_jobs_are_asked_on_five_points(codebook: Codebook) -> None:
+    """Q33..Q35 take the five-point columns, in which answers on three points are 2, 3 and 4."""
+    for id in ids("33-35"):
+        assert codebook[id].order == (5, 4, 3, 2, 1)
+        assert [codebook[id].label(code) for code in (2, 3, 4)] == [
+            "Agree",
+            "Neither agree nor disagree",
+            "Disagree",
+        ]
+
+
+@pytest.mark.parametrize(
+    ("numbers", "codes"),
+    [
+        ("112", range(1, 11)),
+        ("270", range(1, 8)),
+        ("274", range(8)),
+        ("275-278", range(9)),
+        ("281-283", range(12)),
+        ("289", range(10)),
+    ],
+)
+def test_ranges_of_codes(codebook: Codebook, numbers: str, codes: range) -> None:
+    """Codes start at 0 or 1 and end where the survey's do."""
+    for id in ids(numbers):
+        assert codebook[id].codes == tuple(codes)
+
+
+def test_households_and_children_are_top_coded(codebook: Codebook) -> None:
+    """Code 7 of Q270 and Q274 means seven or more."""
+    for id in ("Q270", "Q274"):
+        assert codebook[id].label(7).startswith("7 or more")
+        assert "seven or more" in codebook[id].fact_text(7)
+        assert "or more" not in codebook[id].fact_text(6)
+
+
+def test_a_third_answer_is_not_between_the_two(codebook: Codebook) -> None:
+    """Code 3 of Q111, another answer than environment or growth, is nominal and says so."""
+    assert codebook["Q111"].scale_kind == "nominal"
+    assert "another answer" in codebook["Q111"].label(3).lower()
+    assert "another answer" in codebook["Q111"].fact_text(3)
+
+
+def test_corruption_has_the_poles_that_the_file_lacks(codebook: Codebook) -> None:
+    """Q112 runs from no corruption (1) to abundant corruption (10)."""
+    assert codebook["Q112"].poles == ("there is no corruption", "there is abundant corruption")
+    assert "no corruption" in codebook["Q112"].label(1)
+    assert "abundant corruption" in codebook["Q112"].label(10)
+
+
+def test_saving_is_told_apart_from_borrowing(codebook: Codebook) -> None:
+    """Q286's code 3, whose label in some files adds borrowing, is spending savings only."""
+    assert "borrow" not in codebook["Q286"].label(3) + codebook["Q286"].fact_text(3)
+    assert "borrow" in codebook["Q286"].label(4)
+
+
+MOST = {
+    1: "1-7 18 27 33 36 39 43-47 51 56-58 64 119 131-132 139 142 144 151 165-173 176 196 199-201"
+    " 209 213 217 221 224 234-235 253-255 285-287",
+    2: "94 122 124 129 263-265",
+    4: "113 118 130",
+    5: "121",
+    8: "275-278",
+    10: "48-50 90 106-110 112 120 158-164 177 195 240-241 250-252 288",
+}
+
+
+@pytest.mark.parametrize(("most", "numbers"), MOST.items())
+def test_the_order_ends_at_the_most(codebook: Codebook, most: int, numbers: str) -> None:
+    """For one item of each scale: the code that means most of what the item names."""
+    for id in ids(numbers):
+        question = codebook[id]
+        if question.scale_kind != "nominal":
+            assert question.order[-1] == most, id
+
+
+def test_most_is_checked_for_every_scale(codebook: Codebook) -> None:
+    """The table above leaves out no scale that has an order."""
+    checked = {codebook[id].scale for numbers in MOST.values() for id in ids(numbers)}
+    ordered = {question.scale for question in codebook if question.order}
+    assert ordered - checked == {"household-size", "children-count"}
+
+
+def test_poles_read_inside_a_sentence(codebook: Codebook) -> None:
+    """Poles are in the second or third person, in lower case, and differ."""
+    for question in codebook:
+        if question.poles:
+            assert len(set(question.poles)) == 2
+            for pole in question.poles:
+                assert not re.search(r"\bi\b|[.{}]|^[A-Z][a-z]", pole), (question.id, pole)
+
+
+NO_ONE_ORGANISATION = "the main regional organisation of your part of the world"
+
+
+@pytest.mark.parametrize(
+    ("country", "named"),
+    [
+        ("DEU", "European Union (EU)"),
+        ("EGY", "Arab League"),
+        ("NGA", "African Union (AU)"),
+        ("PHL", "Association of Southeast Asian Nations (ASEAN)"),
+        ("JPN", "Asia-Pacific Economic Cooperation forum (APEC)"),
+        ("BGD", "South Asian Association for Regional Cooperation (SAARC)"),
+        ("BRA", "Mercosur"),
+        ("USA", "North American Free Trade Agreement (NAFTA)"),
+        ("CAN", "Canada-United States-Mexico Agreement (CUSMA)"),
+        *[(alpha, NO_ONE_ORGANISATION) for alpha in (None, "MEX", "NZL", "PAK", "RUS", "TUR")],
+    ],
+)
+def test_the_regional_organisation_is_named_where_known(
+    codebook: Codebook, country: str | None, named: str
+) -> None:
+    """Q82 names its organisation by country, and none where it is not known for sure."""
+    question = codebook["Q82"]
+    for text in (question.text_for(country), *(question.fact_text(c, country) for c in (1, 4))):
+        assert named in text
+        assert country is None or (NO_ONE_ORGANISATION in text) == (named == NO_ONE_ORGANISATION)
+
+
+def test_organisations_named_are_columns_of_the_survey(codebook: Codebook) -> None:
+    """Q82 names no organisation, and no country, that the official list does not have."""
+    if not REFERENCE.exists():
+        pytest.skip("the reference list of variables is not here")
+    with REFERENCE.open(encoding="utf-8", newline="") as file:
+        rows = {row["variable"]: row for row in csv.DictReader(file)}
+    asked = " ".join(row["label"] for name, row in rows.items() if name.startswith("Q82_"))
+    asked = asked.replace("South East", "Southeast")
+    surveyed = {int(number) for number in re.findall(r"(\d+)=", rows["B_COUNTRY"]["codes"])}
+    by_country = codebook["Q82"].wording.by_country["organisation"]
+    for alpha in set(by_country) - {"default"}:
+        assert codebook.country(alpha).numeric in surveyed, alpha
+        name = by_country[alpha].split(" (")[0].split()[-1]
+        assert name in asked or "Cooperation" in by_country[alpha], alpha
+
+
+def test_worship_counts_with_the_values(codebook: Codebook) -> None:
+    """Attendance and prayer, behaviour by content, are values: the protocol's list decides."""
+    assert {codebook[id].kind for id in ids("164-175")} == {"value"}
+
+
+def test_choosing_up_to_five_is_no_verdict_on_the_rest(codebook: Codebook) -> None:
+    """Q7..Q17 say that the choice was limited, and call nothing unimportant."""
+    for id in ids("7-17"):
+        left_out = codebook[id].fact_text(2)
+        for text in (codebook[id].text, codebook[id].fact_text(1), left_out):
+            assert "up to five" in text
+        assert "did not mention" in left_out and "important" not in left_out
+
+
+def test_first_and_second_choices_say_which_they_are(codebook: Codebook) -> None:
+    """Q152..Q157 are pairs of choices among the same four aims."""
+    for first, second in (("Q152", "Q153"), ("Q154", "Q155"), ("Q156", "Q157")):
+        assert codebook[first].options == codebook[second].options
+        for id, word, other in ((first, "first", "second"), (second, "second", "first")):
+            for text in (codebook[id].text, *map(codebook[id].fact_text, (1, 2, 3, 4))):
+                assert f"{word} choice" in text and other not in text
+
+
+def test_every_question_stands_on_its_own(codebook: Codebook) -> None:
+    """No two questions have the same text, and none speaks for the interviewer or the crowd."""
+    texts = [question.text for question in codebook]
+    assert len(set(texts)) == len(texts)
+    for text in texts:
+        assert not re.search(r"\b(I|we|us|our|the following|this card|above|below)\b", text), text
+        assert len(text.split()) <= 45, text
+
+
+def test_questions_do_not_lead(codebook: Codebook) -> None:
+    """What is agreed to may be disagreed with, and nothing is taken for granted."""
+    for question in codebook:
+        if "agree" in question.text:
+            assert "agree or disagree" in question.text, question.id
+        assert not re.search(r"\b(don't|isn't|surely|of course|obviously)\b", question.text)
+
+
+def test_questions_leave_the_options_to_the_options(codebook: Codebook) -> None:
+    """A question of four labels or more does not list them again in its text."""
+    for question in codebook:
+        labels = [option.label.lower() for option in question.options]
+        if len(labels) >= 4 and not labels[1].isdigit():
+            assert sum(label in question.text.lower() for label in labels) < 3, question.id
+
+
 def test_no_internet_is_its_own_kind_of_missing(codebook: Codebook) -> None:
-    """Q217..Q220 use -5 for no internet; elsewhere it is a missing answer."""
-    assert {codebook[id].missing[-5] for id in ids("217-220")} == {"no-internet"}
+    """Q217..Q220 use -3 and -5 for no internet; elsewhere these are missing answers."""
+    for code in (-3, -5):
+        assert {codebook[id].missing[code] for id in ids("217-220")} == {"no-internet"}
+        apart = {q.id for q in codebook if q.missing[code] == "no-internet"}
+        assert apart == set(ids("217-220"))
     assert codebook["Q1"].missing == codebook.missing
     assert codebook.missing[-1] == "dont-know"
 
@@ -260,11 +456,14 @@ def test_twins_are_declared_both_ways(codebook: Codebook) -> None:
         ("Q4", ["Q199"]),
         ("Q46", ["Q49"]),
         ("Q22", ["Q36", "Q182"]),
-        ("Q15", ids("164-172")),
+        ("Q15", ids("164-173")),
+        ("Q173", ["Q15", *ids("164-172")]),
         ("Q34", ids("121-130")),
         ("Q237", ["Q245"]),
         ("Q238", ["Q250"]),
+        ("Q239", ["Q242"]),
         ("Q209", ["Q218"]),
+        ("Q215", ["Q219"]),
         ("Q289", ["Q171"]),
         ("Q152", ["Q153"]),
         ("Q154", ["Q155"]),
@@ -295,7 +494,7 @@ def test_labels_share_a_word_with_the_reference(
         return {word[:5] for word in re.findall(r"[a-z0-9]+", label.lower())}
 
     mended = {("Q121", 1), ("Q106", 10), ("Q112", 1), ("Q112", 10), ("Q289", 4)}
-    mended |= {(id, 0) for id in ids("94-105")}  # two wordings of not belonging
+    mended |= {("Q288", 1), ("Q288", 10)}  # "steps" there
     strangers = [
         (question.id, option.code, option.label, labels[question.id][option.code])
         for question in codebook

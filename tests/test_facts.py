@@ -7,6 +7,9 @@ import re
 import pytest
 
 from valuesim_dspy.errors import SurveyDataError
+from valuesim_dspy.lexical.parsing import Option
+from valuesim_dspy.lexical.scales import place
+from valuesim_dspy.lexical.text import read_passage, stems
 from valuesim_dspy.survey.codebook import Codebook, Question, UnknownQuestionError, load_codebook
 from valuesim_dspy.survey.facts import COUNTRY, Fact, country_fact, make_fact, make_facts
 
@@ -17,8 +20,11 @@ FACTS = [
     for question in CODEBOOK
     if question.gives_facts
     for code in question.codes or OPEN_CODES.get(question.id, (392, 840, 9999))
-    for country in (None, "JPN", "USA")
+    for country in (None, "JPN", "USA", "NLD")
 ]
+
+
+TOPIC_IS_IMPLIED = ("Q173", "Q260", "Q269", "Q273", "Q279", "Q281")  # as in "You are female"
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +42,7 @@ def test_all_questions_but_three_give_facts(codebook: Codebook) -> None:
     """Only the questions with unlabelled codes of each country's own give none."""
     silent = [question.id for question in codebook if not question.gives_facts]
     assert silent == ["Q223", "Q272", "Q290"]
-    assert len(FACTS) > 3 * 1400
+    assert len(FACTS) > 4 * 1400
 
 
 def test_facts_start_with_a_capital_and_end_with_a_full_stop() -> None:
@@ -57,7 +63,7 @@ def test_facts_speak_to_the_person() -> None:
     assert [
         fact.text for fact in FACTS if not re.search(r"\b[Yy]ou(r|rs|rself)?\b", fact.text)
     ] == []
-    assert offenders(r"\b(I|my|me|he|she|respondent)\b") == []
+    assert offenders(r"\b(I|my|me|we|us|our|he|she|respondent)\b") == []
 
 
 def test_facts_are_filled_and_clean() -> None:
@@ -82,6 +88,13 @@ def test_facts_are_short() -> None:
     assert sum(lengths) / len(lengths) < 25
 
 
+STRENGTHS = re.compile(
+    "strongly|completely|neither|very|quite|rather|fairly|not|never|rarely|sometimes|often|always|"
+    "usually|frequently|occasionally|definitely|probably|few|most|all|daily|weekly|monthly|less|"
+    "more|only|once|several"
+)
+
+
 @pytest.mark.parametrize("country", [None, "JPN"])
 def test_two_codes_never_give_the_same_sentence(codebook: Codebook, country: str | None) -> None:
     """All facts of the codebook are different, so none can be taken for another."""
@@ -98,10 +111,38 @@ def test_strong_answers_never_read_like_plain_ones(codebook: Codebook) -> None:
     """Where an option is "strongly" or "very", its fact says so, and the others' do not."""
     for question in codebook:
         for option in question.options:
-            for word in ("strongly", "completely", "neither"):
-                if option.label.lower().startswith(word) and question.scale_kind == "ordinal":
-                    text = question.fact_text(option.code).lower()
-                    assert word in text or str(option.code) in text, (question.id, text)
+            first = option.label.lower().split()[0]
+            if STRENGTHS.fullmatch(first) and question.scale_kind == "ordinal":
+                text = question.fact_text(option.code).lower()
+                said = re.search(rf"\b{first}\b", text)
+                assert said or str(option.code) in text, (question.id, text)
+
+
+def test_a_matcher_finds_the_option_that_a_fact_tells(codebook: Codebook) -> None:
+    """Read without the question, facts lead to their own option, hardly ever to another.
+
+    The four that mislead set one thing against another and so name both.
+    """
+    told, misled = 0, set()
+    for question in codebook:
+        options = tuple(Option(str(each.code), each.label) for each in question.options)
+        for rank, option in enumerate(question.options if question.gives_facts else ()):
+            sentence = read_passage(question.fact_text(option.code, "JPN")).sentences[0]
+            found = place(sentence, options)
+            told += found is not None and round(found.rank) == rank
+            if found is not None and round(found.rank) != rank:
+                misled.add((question.id, option.code))
+    assert misled == {("Q149", 1), ("Q150", 1), ("Q174", 2), ("Q175", 1)}
+    assert told / sum(len(question.options) for question in codebook) > 0.94
+
+
+def test_facts_name_their_topic(codebook: Codebook) -> None:
+    """Each fact shares a content word with its question's topic: it is understood in a list."""
+    for question in codebook:
+        topic = stems(question.topic)
+        for code in question.codes if question.gives_facts else ():
+            told = stems(question.fact_text(code))
+            assert topic & told or question.id in TOPIC_IS_IMPLIED, (question.id, code)
 
 
 def test_ten_point_facts_say_the_number_and_both_poles(codebook: Codebook) -> None:
@@ -121,11 +162,58 @@ def test_the_country_is_named_where_it_is_known() -> None:
     question = CODEBOOK["Q269"]
     assert question.fact_text(1, "USA") == "You are a citizen of the United States."
     assert question.fact_text(1) == "You are a citizen of your country."
-    assert offenders(r"your (Japan|the United States)") == []
+    assert offenders(r"your (Japan|the United States|the Netherlands)") == []
 
 
 SAMPLES = {
     ("Q1", 1): "Family is very important in your life.",
+    ("Q8", 1): "Asked to choose up to five qualities for children to learn at home, you named "
+    "independence as important.",
+    ("Q8", 2): "Asked to choose up to five qualities for children to learn at home, you did not "
+    "mention independence.",
+    ("Q22", 2): "Asked which groups of people you would not want as neighbours, you did not "
+    "mention homosexuals.",
+    ("Q34", 3): "You neither agree nor disagree that employers in Japan should put the country's "
+    "own people before immigrants when jobs are scarce.",
+    ("Q43", 2): "If in the near future work became less important in people's lives, you would "
+    "say that you don't mind either way.",
+    ("Q49", 5): "Your satisfaction with your life on the whole is at 5 on a scale from 1 "
+    "(completely dissatisfied) to 10 (completely satisfied).",
+    ("Q51", 4): "In the past year, it has never happened that you or your family went without "
+    "enough food.",
+    ("Q91", 3): "Asked which of three countries has no permanent seat on the UN Security Council, "
+    "you answered India.",
+    ("Q94", 0): "You do not belong to a church or religious organisation.",
+    ("Q111", 3): "Asked whether protecting the environment or economic growth should come first, "
+    "you gave another answer than these two.",
+    ("Q113", 2): "Of the state authorities in Japan, you believe that few of them are involved in "
+    "corruption.",
+    ("Q119", 0): "You find it hard to say whether women are, on the whole, less corrupt than men.",
+    ("Q122", 1): "You find it hard to say whether immigration in Japan fills useful jobs in the "
+    "workforce.",
+    ("Q130", 1): "On immigration for work, you want the government of Japan to let anyone come "
+    "who wants to.",
+    ("Q146", 3): "You are not much worried about a war involving Japan.",
+    ("Q153", 2): "Of four aims for Japan over the next ten years, your second choice is strong "
+    "defence forces.",
+    ("Q160", 10): "On the view that people rely too heavily on science and too little on faith, "
+    "you stand at 10 on a scale from 1 (completely disagree) to 10 (completely agree).",
+    ("Q171", 4): "Leaving out weddings and funerals, you attend religious services only on "
+    "special holy days.",
+    ("Q176", 2): "On the view that it is often hard these days to tell which moral rules to "
+    "follow, you stand at 2 on a scale from 1 (completely agree) to 10 (completely disagree).",
+    ("Q182", 3): "On whether homosexuality can be justified, you stand at 3 on a scale from 1 "
+    "(never justifiable) to 10 (always justifiable).",
+    ("Q201", 4): "You turn to newspapers less than monthly to find out what is happening in Japan "
+    "and the world.",
+    ("Q222", 4): "You are not allowed to vote in national elections.",
+    ("Q245", 0): "In your view, it is against democracy when the army takes power if the "
+    "government is incompetent.",
+    ("Q251", 7): "You rate how democratically Japan is governed today at 7 on a scale from 1 (not "
+    "at all democratic) to 10 (completely democratic).",
+    ("Q254", 5): "Asked about national pride, you say that you are not a national of the country "
+    "you live in.",
+    ("Q257", 4): "The tie you feel to Japan is not close at all.",
     ("Q260", 2): "You are female.",
     ("Q261", 1972): "You were born in 1972.",
     ("Q262", 45): "You are 45 years old.",
@@ -150,9 +238,9 @@ SAMPLES = {
     ("Q281", 3): "Your work is, or was, clerical, like that of a secretary, office manager or "
     "bookkeeper.",
     ("Q283", 10): "When you were 14, your father's work was that of a farm owner or farm manager.",
-    ("Q285", 2): "You are not the chief wage earner in your household.",
+    ("Q285", 2): "In your household, you are not the chief wage earner.",
     ("Q286", 1): "During the past year, your family saved money.",
-    ("Q287", 4): "You describe yourself as belonging to the working class.",
+    ("Q287", 4): "You place yourself in the working class.",
     ("Q288", 3): "In Japan, your household's income is at 3 on a scale from 1 (the lowest income "
     "group) to 10 (the highest income group).",
     ("Q289", 1): "By religious denomination, you are Roman Catholic.",
@@ -234,7 +322,7 @@ def test_the_country_itself_is_a_fact(codebook: Codebook) -> None:
     """Where a person lives is told first, under an id of its own."""
     fact = country_fact("USA", codebook)
     assert fact == Fact(
-        COUNTRY, 840, "You live in the United States.", *["demographics"] * 2, "country"
+        COUNTRY, 840, "You live in the United States.", "demographics", "demographics", "country"
     )
     with pytest.raises(SurveyDataError, match="no country 'US'"):
         country_fact("US", codebook)
