@@ -18,6 +18,8 @@ from valuesim_dspy.usage import estimate_tokens, text_of
 
 ANALYSIS_TOKENS = 120
 SAMPLE = 5
+MARGIN = 0.05
+"""What a prompt may be longer than estimated: stories, analyses and habits are not known yet."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,8 @@ def check_context(
     for name, predictor in program.named_predictors():
         is_story = name.endswith("writer.backstory")
         reply = min(BACKSTORY_TOKENS, role.context // 2) if is_story else role.max_tokens
-        needed = max(prompt_tokens(program, predictor, case) for case in longest) + reply
+        prompt = max(prompt_tokens(program, predictor, case) for case in longest)
+        needed = ceil(prompt * (1 + MARGIN)) + reply
         if needed > role.context:
             raise ConfigError(
                 f"the predictor {name} needs about {needed} tokens of context and {key} takes "

@@ -15,7 +15,7 @@ FAITHFUL = 0.9
 
 
 def fidelity(example: Any, prediction: Any, trace: Any = None) -> float | bool:
-    """Return the share of facts that the prediction's backstory keeps; with a trace, whether enough.
+    """Return the share of facts that a backstory keeps; with a trace, whether it is enough.
 
     Raises:
         ConfigError: The program writes no backstory.

@@ -42,7 +42,7 @@ def demo_sets(
         rng: The generator that draws.
     """
     most = min(most, len(demos))
-    places = [(), tuple(range(most))] if most else [()]
+    places: list[tuple[int, ...]] = [(), tuple(range(most))] if most else [()]
     for _ in range(20 * count):
         if len(places) >= count:
             break
@@ -74,7 +74,8 @@ def search_sets(
 
     def objective(trial: optuna.Trial) -> float:
         choice = {
-            name: int(trial.suggest_categorical(name, list(range(len(sets[name]))))) for name in sets
+            name: int(trial.suggest_categorical(name, list(range(len(sets[name])))))
+            for name in sets
         }
         place = tuple(choice.values())
         if place not in scores:

@@ -11,7 +11,7 @@ import dspy
 WORDS = 6
 """So many words in a row that an instruction shares with a fact or a backstory are a quote."""
 
-_WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
+_WORD = re.compile(r"[^\W_]+(?:['\u2019][^\W_]+)*")
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def scan_instructions(
 
 
 def _words(text: str) -> list[str]:
-    return [word.lower().replace("’", "'") for word in _WORD.findall(text)]
+    return [word.lower().replace("\u2019", "'") for word in _WORD.findall(text)]
 
 
 def _grams(words: Sequence[str]) -> Iterator[tuple[str, ...]]:

@@ -14,7 +14,6 @@ import dspy
 
 from valuesim_dspy.simulate import STOPS
 
-
 _ATTACHED = (
     "_watch",
     "_stage",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import json
 import threading
 from collections.abc import Iterator, Mapping
@@ -20,6 +21,7 @@ from optimize.compile import Job, run_job
 from valuesim_dspy.config import JobConfig, parse_job
 from valuesim_dspy.lexical.engine import LexicalEngine
 from valuesim_dspy.lm import make_lm
+from valuesim_dspy.survey.synthetic import write_synthetic
 
 SMALL: dict[str, Any] = {
     "name": "small",
@@ -61,6 +63,20 @@ def _write(lines: list[str], table: Mapping[str, Any], name: str) -> None:
     lines += [f"{key} = {json.dumps(table[key])}" for key in table if key not in inner]
     for key, value in inner.items():
         _write(lines, value, f"{name}.{key}" if name else key)
+
+
+def survey_file(path: Path, *, ids: str = "id") -> Path:
+    """Write synthetic people as a file that is not marked as such; interview numbers are texts."""
+    write_synthetic(path, 200, seed=8)
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    for place, row in enumerate(rows):
+        row |= {"D_INTERVIEW": f"{ids}{place:04}", "version": "6-0", "doi": "10.14281/18241.24"}
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
 
 
 @contextlib.contextmanager

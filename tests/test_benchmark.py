@@ -141,7 +141,7 @@ def test_an_arm_is_cold_unless_it_saw_others_answer_the_question(study: Study, a
 def test_a_baseline_without_a_model_asks_none(arm: str) -> None:
     """It needs no call, pays nothing and works where no model answers."""
     with (
-        answered_by(Stopping(at=1)) as engine,
+        answered_by(Stopping(at=1, error=RuntimeError("asked"))) as engine,
         open_study(small_job(), cache=ResponseCache()) as study,
     ):
         result = measured(study, arm)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import io
 import json
 import logging
@@ -14,13 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from jobs import BOOTSTRAP, job_file, lexical_server, living_in
+from jobs import BOOTSTRAP, job_file, lexical_server, living_in, survey_file
 
 from evals.__main__ import main as evals_main
 from optimize.__main__ import main as optimize_main
 from valuesim_dspy.__main__ import main as valuesim_main
 from valuesim_dspy.loading import load_program, read_manifest
-from valuesim_dspy.survey.synthetic import write_synthetic
 
 # Of no shape that a key has: nothing but knowing it can keep it out.
 KEY, WRONG_KEY = "quietheron", "loudheron"
@@ -64,25 +62,11 @@ class Traces:
         return found + [name for name, said in streams.items() if wanted in said.lower()]
 
 
-def real_looking_survey(path: Path) -> Path:
-    """Write a file that is not marked as synthetic, whose interview numbers are unmistakable."""
-    write_synthetic(path, 200, seed=8)
-    with path.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    for place, row in enumerate(rows):
-        row |= {"D_INTERVIEW": f"{ID}{place:04}", "version": "6-0", "doi": "10.14281/18241.24"}
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-    return path
-
-
 @pytest.fixture(scope="module")
 def traces(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Traces]:
     """Every command, run in this process against a server that asks for the key."""
     home, survey = tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("survey") / "s.csv"
-    real_looking_survey(survey)
+    survey_file(survey, ids=ID)
     printed, logged, statuses = io.StringIO(), io.StringIO(), {}
     handler = logging.StreamHandler(logged)
     root = logging.getLogger()
@@ -159,8 +143,15 @@ def test_a_key_is_nowhere(traces: Traces, key: str) -> None:
 
 @pytest.mark.slow
 def test_an_interview_number_is_nowhere(traces: Traces) -> None:
-    """Not in predictions, programs, logs of teleprompters, the cache, the output or a prompt."""
-    assert traces.holding(ID) == []
+    """Not in predictions, programs, logs of teleprompters, the cache, the output or a prompt.
+
+    But for the private copy of the survey file itself, by whose numbers respondents are found.
+    """
+    copies = [path for path, _ in traces.files() if path.suffix == ".parquet"]
+    for path in copies:
+        assert path.parent.name == "surveys" and path.stat().st_mode & 0o077 == 0
+    found = set(traces.holding(ID)) - {str(path.relative_to(traces.home)) for path in copies}
+    assert found == set()
 
 
 @pytest.mark.slow

@@ -21,6 +21,7 @@ from jobs import (
     program_bytes,
     run,
     small_job,
+    survey_file,
     tracker_of,
 )
 from models import remote
@@ -278,10 +279,13 @@ def test_the_valset_may_prefer_the_uncompiled_program(tmp_path: Path) -> None:
         return {"backstory": "You are you.", "analysis": "So it is.", "answer": code}
 
     with living_in(tmp_path) as store, answered_by(ScriptedEngine(spoiled_by_demos)):
-        job = run_job(small_job(baselines=[], compile={"arms": []}))
+        survey = survey_file(tmp_path / "s.csv")
+        job = run_job(small_job(data={"survey": str(survey)}, baselines=[], compile={"arms": []}))
     done = Done(job, store, Stopping())
     assert "the valset prefers the uncompiled program, which is kept" in job.table
     assert demo_counts(load_program(done.program)) == {}
+    manifest = read_manifest(done.program)
+    assert manifest.evidence == "survey" and not manifest.demos_hold_survey_data
     before, after = job.results
     assert before.frame["answer"].tolist() == after.frame["answer"].tolist() == [1] * 12
     assert run_summary(done.tracker, _arms(done)[-1])["metrics"]["calls_paid"] == 0

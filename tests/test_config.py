@@ -288,3 +288,61 @@ def test_reading_a_job_imports_no_heavy_library() -> None:
         [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+# --- the protocol's dependence and split --------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("given", "threshold"),
+    [
+        ({}, 0.35),
+        ({"dependence": 0.2}, 0.2),
+        ({"dependence": 1}, 1.0),
+        ({"dependence": "none"}, None),
+    ],
+)
+def test_dependence_is_a_threshold_or_none(given: dict[str, Any], threshold: float | None) -> None:
+    """A file, which knows no null, switches it off with a word; it survives being written."""
+    job = parse_job({"protocol": given})
+    assert job.protocol.dependence == threshold
+    assert parse_job(job.resolved()) == job
+
+
+def test_dependence_is_set_on_the_command_line(tmp_path: Path) -> None:
+    """Bare text is text: --set protocol.dependence=none."""
+    path = tmp_path / "job.toml"
+    path.write_text("[protocol]\ndependence = 0.5\n", encoding="utf-8")
+    assert load_job(path).protocol.dependence == 0.5
+    assert load_job(path, ["protocol.dependence=none"]).protocol.dependence is None
+
+
+def test_dependence_and_split_decide_the_results() -> None:
+    """Jobs that differ in them are not the same job."""
+    jobs = [{}, {"dependence": "none"}, {"split": "random"}, {"split": "countries"}]
+    jobs += [{"split": "countries", "test_countries": ["JPN"]}]
+    assert len({parse_job({"protocol": job}).digest for job in jobs}) == len(jobs)
+
+
+@pytest.mark.parametrize(
+    ("protocol", "message"),
+    [
+        ({"dependence": 0}, "protocol.dependence: 0 does not fit: expected greater than 0"),
+        ({"dependence": 1.1}, "protocol.dependence: 1.1 does not fit"),
+        ({"dependence": "low"}, "protocol.dependence: 'low' does not fit"),
+        ({"split": "country"}, "protocol.split: 'country' does not fit: expected 'random', 'strat"),
+        (
+            {"test_countries": ["JPN"]},
+            'test_countries needs split = "countries", and split is "str',
+        ),
+        ({"split": "random", "dev_countries": ["JPN"]}, "dev_countries needs split"),
+        ({"split": "countries", "test_countries": "JPN"}, "protocol.test_countries: 'JPN' does no"),
+        ({"split": "countries", "dev_countries": []}, "protocol.dev_countries: "),
+        ({"countries": ["JPN"]}, "protocol.countries: unknown key"),
+    ],
+)
+def test_a_wrong_dependence_or_split_names_its_key(protocol: dict[str, Any], message: str) -> None:
+    """The key, the value, and what would do."""
+    with pytest.raises(ConfigError) as caught:
+        parse_job({"protocol": protocol})
+    assert message in str(caught.value)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -206,14 +205,6 @@ def test_a_header_without_end(tmp_path: Path, header: str) -> None:
     """A quote that is not closed, or a header without an end, is a malformed header."""
     with pytest.raises(SurveyDataError, match="header is malformed"):
         read(tmp_path, header)
-
-
-def test_the_digest_is_that_of_the_bytes(tmp_path: Path) -> None:
-    """The digest is what sha256sum says of the file."""
-    raw = read(tmp_path, "Q1\n1\n")
-    assert raw.digest == hashlib.sha256(b"Q1\n1\n").hexdigest()
-    assert raw.digest == read(tmp_path, b"Q1\n1\n").digest
-    assert raw.digest != read(tmp_path, "Q1\n2\n").digest
 
 
 many = settings(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import product
-from math import comb, factorial, prod, sqrt
+from math import comb, prod, sqrt
 
 import numpy as np
 import pytest
@@ -32,10 +32,8 @@ BOOK = load_codebook()
 
 def people(table: Sequence[Sequence[int]]) -> np.ndarray:
     """Two columns of codes with so many people in each cell."""
-    cells = [
-        [row, column] for row, line in enumerate(table) for column, n in enumerate(line) for _ in range(n)
-    ]  # fmt: skip
-    return np.array(cells)
+    counts = np.array(table)
+    return np.repeat(np.argwhere(counts >= 0), counts.ravel(), axis=0)
 
 
 def v_of(table: Sequence[Sequence[int]]) -> float:
@@ -170,6 +168,8 @@ def test_lone_answers_that_meet_are_no_dependence() -> None:
     codes[:2] = 9  # the same two people gave an answer that nobody else gave
     v, surprise = cramers_v(codes)
     assert v[0, 1] < 0.2 and surprise[0, 1] < 3
+    without = cramers_v(codes[2:])
+    assert (v[0, 1], surprise[0, 1]) == (without[0][0, 1], without[1][0, 1])
     codes[: MIN_CODE * 2] = 9
     assert cramers_v(codes)[0][0, 1] > 0.6
 
@@ -217,7 +217,6 @@ def test_chance_is_that_of_all_permutations(rows: Sequence[int], columns: Sequen
         table = [[cell, row - cell] for cell, row in zip(cells, rows, strict=True)]
         expected = (np.cbrt(phi2(cells) / mean) - 1 + narrow) / sqrt(narrow)
         assert cramers_v(people(table))[1][0, 1] == pytest.approx(expected, abs=1e-9)
-    assert factorial(sum(rows)) > 10**15  # nobody deals these out one by one
 
 
 def test_scores_of_chance_are_standard_normal() -> None:
@@ -237,9 +236,8 @@ def test_chance_makes_next_to_no_pair(n: int) -> None:
         for seed in range(4)
     ]
     assert sum(map(len, found)) <= 4 * 6
-    assert sum(len(pairs) for pairs in found) < 0.3 * len(
-        dependent_pairs(synthetic(), range(n), 0.01)
-    ) or n == 30  # fmt: skip
+    real = len(dependent_pairs(synthetic(), range(n), 0.01))
+    assert real > 10 * sum(map(len, found)) / 4
 
 
 # --- questions of a survey -----------------------------------------------------------------------

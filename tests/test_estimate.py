@@ -108,7 +108,7 @@ def test_rag_may_find_the_same_for_two_people(study: Study) -> None:
 def test_an_estimate_asks_nothing() -> None:
     """No call is made for it."""
     with (
-        answered_by(Stopping(at=1)) as engine,
+        answered_by(Stopping(at=1, error=RuntimeError("asked"))) as engine,
         open_study(small_job(), cache=ResponseCache()) as study,
     ):
         for arm in ARMS:
@@ -215,7 +215,7 @@ def test_a_context_too_small_is_refused_before_the_first_call() -> None:
     """The message has the predictor, what it needs, what there is, and the key to change."""
     config = small_job(task_lm={"context": 4096, "max_tokens": 512})
     with (
-        answered_by(Stopping(at=1)) as engine,
+        answered_by(Stopping(at=1, error=RuntimeError("asked"))) as engine,
         open_study(config, cache=ResponseCache()) as study,
         pytest.raises(ConfigError) as caught,
     ):
@@ -248,9 +248,7 @@ def test_what_the_check_lets_pass_runs_through(study: Study, arm: str) -> None:
     """With the smallest context that passes, no call is refused half-way through the set."""
     least = smallest_context(arm, study)
     assert not reach(arm, study, least - 1)
-    # What RAG finds for a person is known when it is found: its longest prompt is a guess.
-    spare = 50 if arm == "rag" else 0
-    lm = {"context": least + spare, "max_tokens": 200}
+    lm = {"context": least, "max_tokens": 200}
     with open_study(small_job(protocol=PROTOCOL, task_lm=lm), cache=ResponseCache()) as tight:
         result = run_benchmark(tight, arm, build_arm(tight, arm), "dev")
     assert result.metrics["coverage"] == 1

@@ -46,7 +46,10 @@ COMMANDS = {"valuesim_dspy.__main__", "evals.__main__", "optimize.__main__"}
 RESERVED = {
     "mlflow": {"evals.tracking", "valuesim_dspy.loading", "valuesim_dspy.ui"},
     "optuna": {"optimize.search", "optimize.demo_search"},
-    "dspy.teleprompt": {"optimize.teleprompters"},
+    "dspy.teleprompt": {
+        f"optimize.teleprompters.{family}"
+        for family in ("bootstrapping", "mipro", "reflecting", "inferring")
+    },
 }
 
 

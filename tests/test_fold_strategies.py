@@ -15,7 +15,9 @@ from valuesim_dspy.survey.fold_strategies import (
     TARGET_SHARES,
     UNUSED,
     Draw,
+    in_order,
     joined_by_twins,
+    near_targets,
     published_folds,
 )
 
@@ -130,3 +132,18 @@ def test_published_folds_are_the_published_ones() -> None:
         pytest.skip("the reference files are not beside this checkout")
     published = json.loads(path.read_text())
     assert {str(n): list(fold) for n, fold in enumerate(published_folds(), 1)} == published
+
+
+def test_pairs_are_put_in_order(wvs7: Codebook) -> None:
+    """Each pair once, the earlier question first, in the order of the codebook and not of text."""
+    pairs = [("Q10", "Q9"), ("Q9", "Q10"), ("Q200", "Q3"), ("Q3", "Q21")]
+    assert in_order(pairs, wvs7) == (("Q3", "Q21"), ("Q3", "Q200"), ("Q9", "Q10"))
+    assert in_order([], wvs7) == ()
+
+
+def test_only_what_is_known_is_near_a_target() -> None:
+    """Of a pair the profile question is near, if the other is a target of any set."""
+    roles = {"A": "profile", "B": "test", "C": "profile", "D": UNUSED, "E": "train", "F": "profile"}
+    assert near_targets(roles, [("B", "C"), ("A", "E"), ("C", "E")]) == ("A", "C")
+    assert near_targets(roles, [("A", "C"), ("B", "E"), ("D", "F"), ("D", "B")]) == ()
+    assert near_targets(roles, [("A", "G"), ("G", "B")]) == ()

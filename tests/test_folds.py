@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from valuesim_dspy.errors import ConfigError
-from valuesim_dspy.survey.codebook import Codebook, load_codebook
+from valuesim_dspy.survey.codebook import Codebook, UnknownQuestionError, load_codebook
 from valuesim_dspy.survey.fold_strategies import (
     FOLD_STRATEGIES,
     ROLES,
@@ -20,7 +20,14 @@ from valuesim_dspy.survey.fold_strategies import (
     UNUSED,
     published_folds,
 )
-from valuesim_dspy.survey.folds import PROTOCOL_KINDS, Fold, make_fold, paper_folds
+from valuesim_dspy.survey.folds import (
+    MIN_PROFILE_KEPT,
+    PROTOCOL_KINDS,
+    WHOLE,
+    Fold,
+    make_fold,
+    paper_folds,
+)
 
 WVS7 = load_codebook()
 strategies = st.sampled_from(sorted(FOLD_STRATEGIES))
@@ -259,3 +266,103 @@ def test_a_codebook_of_some_sections() -> None:
     assert make_fold(small(), strategy="question").targets("dev")
     with pytest.raises(ConfigError, match="need questions Q1 to Q290"):
         make_fold(small(), strategy="paper")
+
+
+# --- pairs that depend on each other -------------------------------------------------------------
+
+pairs_of_questions = st.lists(
+    st.tuples(*[st.sampled_from(list(WVS7.questions))] * 2).filter(lambda pair: pair[0] != pair[1]),
+    max_size=30,
+)
+
+
+@settings(max_examples=120, deadline=None)
+@given(st.sampled_from(WHOLE), st.integers(1, 5), seeds, kinds_given, pairs_of_questions)
+def test_no_dependent_question_is_known(
+    strategy: str,
+    index: int,
+    seed: int,
+    kinds: tuple[str, ...] | None,
+    pairs: list[tuple[str, str]],
+) -> None:
+    """Whatever pairs there are, none has a target and a profile question; targets stay."""
+    plain = make_fold(WVS7, strategy=strategy, index=index, seed=seed, kinds=kinds)
+    fold = make_fold(WVS7, strategy=strategy, index=index, seed=seed, kinds=kinds, dependence=pairs)
+    asked = {name for role in TARGET_ROLES for name in fold.targets(role)}
+    for pair in pairs:
+        assert not (asked & set(pair) and set(fold.profile) & set(pair)), pair
+    for role in TARGET_ROLES:
+        assert fold.targets(role) == plain.targets(role)
+        assert not set(fold.targets(role)) & set(fold.profile_for(role))
+    assert set(fold.dropped) == set(plain.profile) - set(fold.profile)
+    assert set(fold.unused) == {*plain.unused, *fold.dropped}
+    near = {*(one for one, _ in pairs), *(other for _, other in pairs)}
+    assert set(fold.dropped) <= near
+    assert fold.leakage()["sibling_in_profile"] == fold.leakage()["twin_in_profile"] == 0
+
+
+def test_only_the_known_one_of_a_pair_is_dropped() -> None:
+    """A pair of two targets, of two profile questions or of unused ones changes no role."""
+    fold = make_fold(WVS7)
+    one, two = fold.profile[:2]
+    target, other = fold.targets("test")[0], fold.targets("train")[0]
+    assert make_fold(WVS7, dependence=[(one, two), (target, other)]).roles == fold.roles
+    for pair in ((one, target), (other, one)):
+        paired = make_fold(WVS7, dependence=[pair])
+        assert paired.dropped == (one,) and one in paired.unused
+        assert paired.roles == {**fold.roles, one: UNUSED}
+
+
+@pytest.mark.parametrize("strategy", ["question", "paper"])
+def test_published_folds_leave_dependence_be(strategy: str) -> None:
+    """Question and paper folds are as they were: their leaks are what they are there for."""
+    plain = make_fold(WVS7, strategy=strategy)
+    every = [(name, target) for name in plain.profile[:40] for target in plain.targets("test")]
+    assert make_fold(WVS7, strategy=strategy, dependence=every) == plain
+    assert make_fold(WVS7, strategy=strategy, dependence=every).dependence == ()
+
+
+def test_the_digest_has_the_pairs() -> None:
+    """Another set of pairs is another fold, even where no role changes; no pairs change nothing."""
+    plain = make_fold(WVS7)
+    one, two, three = plain.profile[:3]
+    pair, other = (make_fold(WVS7, dependence=[p]) for p in ((one, two), (two, three)))
+    assert pair.roles == other.roles == plain.roles
+    assert len({plain.digest, pair.digest, other.digest}) == 3
+    assert make_fold(WVS7, dependence=[]) == make_fold(WVS7, dependence=None) == plain
+    assert make_fold(WVS7, dependence=[(two, one), (one, two)]) == pair
+    assert pickle.loads(pickle.dumps(pair)) == pair
+
+
+def test_a_fold_says_what_dependence_took() -> None:
+    """The line counts the questions dropped and the pairs; without pairs it says nothing."""
+    fold = make_fold(WVS7)
+    pairs = [(name, fold.targets("test")[0]) for name in fold.profile[:3]]
+    line = make_fold(WVS7, dependence=pairs).describe()
+    assert f"{len(fold.unused) + 3} unused (3 for 3 dependent pairs);" in line
+    assert "dependent" not in fold.describe()
+
+
+def test_a_fold_proves_that_dependent_questions_are_not_known() -> None:
+    """A fold built by hand is refused where a profile question depends on a target."""
+    fold = make_fold(WVS7)
+    pair = (fold.profile[0], fold.targets("val")[0])
+    with pytest.raises(ConfigError, match=f"{pair[0]} is in the profile and depends on a target"):
+        Fold(fold.strategy, 1, 5, 42, fold.roles, WVS7, (pair,))
+
+
+def test_dependence_may_not_eat_the_profile() -> None:
+    """Where pairs would take out more than half of what is known, the threshold is too low."""
+    fold = make_fold(WVS7)
+    target = fold.targets("test")[0]
+    most = int((1 - MIN_PROFILE_KEPT) * len(fold.profile))
+    kept = make_fold(WVS7, dependence=[(name, target) for name in fold.profile[:most]])
+    assert len(kept.profile) == len(fold.profile) - most
+    with pytest.raises(ConfigError, match="out of the profile: raise the threshold"):
+        make_fold(WVS7, dependence=[(name, target) for name in fold.profile[: most + 1]])
+
+
+def test_pairs_of_unknown_questions_are_refused() -> None:
+    """A pair that names no question of the codebook is an error, not a pair without effect."""
+    with pytest.raises(UnknownQuestionError, match="Q999"):
+        make_fold(WVS7, dependence=[("Q1", "Q999")])

@@ -60,6 +60,15 @@ def test_the_record_holds_digests_and_versions_and_no_rows(study: Study) -> None
     assert facts.config == study.config.resolved()
 
 
+def test_the_record_says_what_leaks(study: Study) -> None:
+    """Fold, split and leakage stand in the record in words and numbers, as JSON can hold them."""
+    drawn = describe_job(study, command="evals", subject="rag").details["drawn"]
+    assert drawn["fold"] == study.fold.describe()
+    assert drawn["split"] == study.split.describe()
+    assert json.loads(json.dumps(drawn["leakage"]))["people"] == len(study.split.train) == 4
+    assert drawn["leakage"]["sets"] == {}  # four training people measure nothing
+
+
 def test_an_arms_params_are_those_every_arm_has(study: Study) -> None:
     """Together with its name they are the whole set; people and questions are counted."""
     params = arm_params(study, "dev", kind="rag", variant="rag", teleprompter="none", knows="cold")

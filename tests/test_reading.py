@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import random
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
 from valuesim_dspy.errors import MissingDataError, SurveyDataError
-from valuesim_dspy.survey import reading
+from valuesim_dspy.survey import file_limits, reading
 from valuesim_dspy.survey.csv_rows import RawSurvey
 from valuesim_dspy.survey.reading import NEVER_READ, READERS, read_table
 
@@ -148,11 +151,62 @@ def test_a_missing_file(tmp_path: Path, name: str) -> None:
         read_table(tmp_path, QUESTIONS)
 
 
-@pytest.mark.parametrize("suffix", [".sav", ".dta", ".rdata", ".xlsx", ".parquet", ".txt", ""])
+@pytest.mark.parametrize("suffix", [".txt", ".json", ""])
 def test_other_formats_say_to_export(tmp_path: Path, suffix: str) -> None:
-    """A format without a reader says what to do with it."""
-    with pytest.raises(SurveyDataError, match=r"export it to CSV: only \.csv or \.zip"):
+    """A format that nobody knows says which ones are read."""
+    with pytest.raises(SurveyDataError, match=r"export it to CSV: only \.csv, \.zip, \.sav"):
         read_table(written(tmp_path / f"survey{suffix}"), QUESTIONS)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "conversion"),
+    [
+        (".rdata", "haven::write_sav"),
+        (".RDA", "haven::write_sav"),
+        (".rds", "haven::write_sav"),
+        (".xlsx", "Save As, CSV"),
+        (".xls", "Save As, CSV"),
+        (".sas7bdat", "haven::read_sas"),
+    ],
+)
+def test_formats_that_are_not_read_say_how_to_convert_them(
+    tmp_path: Path, suffix: str, conversion: str
+) -> None:
+    """R, spreadsheets and SAS are refused with the one line that converts them."""
+    with pytest.raises(SurveyDataError) as error:
+        read_table(written(tmp_path / f"survey{suffix}"), QUESTIONS)
+    assert conversion in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_file_too_large_is_not_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file of more bytes than any survey has is refused by its size."""
+    monkeypatch.setattr(file_limits, "MAX_BYTES", len(CSV) - 1)
+    with pytest.raises(SurveyDataError, match="split it"):
+        read_table(written(tmp_path / "s.csv"), QUESTIONS)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_too_many_rows_are_refused(
+    tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More rows than any survey has are refused, whatever the format."""
+    path = written(tmp_path / "s.csv")
+    if suffix == ".parquet":
+        path = tmp_path / "s.parquet"
+        parquet.write_table(pa.table({"Q1": [1, 2]}), path)
+    monkeypatch.setattr(file_limits, "MAX_ROWS", 1)
+    with pytest.raises(SurveyDataError, match="has 2 rows, and up to 1 are read"):
+        read_table(path, QUESTIONS)
+
+
+def test_the_digest_is_that_of_the_bytes(tmp_path: Path) -> None:
+    """The digest is what sha256sum says of the file, or what the caller knows it to be."""
+    raw = read_table(written(tmp_path / "s.csv"), QUESTIONS)
+    assert raw.digest == hashlib.sha256(CSV.encode()).hexdigest()
+    other = read_table(written(tmp_path / "s.csv", CSV + "1,1,c\n"), QUESTIONS)
+    assert other.digest != raw.digest
+    assert read_table(tmp_path / "s.csv", QUESTIONS, digest="known").digest == "known"
 
 
 def test_a_zip_by_another_name(tmp_path: Path) -> None:

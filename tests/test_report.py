@@ -17,6 +17,7 @@ from evals.report import MACHINERY, comparison_table, describe_study, difference
 from valuesim_dspy.errors import ConfigError
 from valuesim_dspy.simulate import Outcome
 from valuesim_dspy.survey.codebook import load_codebook
+from valuesim_dspy.survey.leakage import Leakage
 from valuesim_dspy.usage import Usage
 
 CODEBOOK = load_codebook()
@@ -376,11 +377,13 @@ def test_a_study_is_described_without_paths_or_hosts() -> None:
         split=SimpleNamespace(seed=7, roles=tuple(sets.items()), people=sets.__getitem__),
         task_lm=SimpleNamespace(model="openai/a-model", api_base="http://host:1"),
         retriever=SimpleNamespace(embedder=SimpleNamespace(name="lexical")),
+        leakage=Leakage(2, 0, 0, ()),
     )
     assert describe_study(study, date=datetime.date(2026, 1, 2)) == {
         "data": "survey 0123456789ab, 1,500 respondents",
         "fold": "battery 1 of 5, seed 42",
         "split": "train 2, val 1, dev 2, test 1, seed 7",
+        "leakage": "nearest profile question: not measured on 2 training people",
         "task LM": "openai/a-model",
         "embedder": "lexical",
         "date": "2026-01-02",

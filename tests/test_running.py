@@ -232,7 +232,7 @@ def test_programs_of_different_folds_are_refused(tmp_path: Path) -> None:
     """Before any call: one of them would be measured on what it was fitted on."""
     one = saved(tmp_path / "one")
     two = saved(tmp_path / "two", "full", config=small_job(protocol={"fold": 2}))
-    engine = Stopping(at=1)
+    engine = Stopping(at=1, error=RuntimeError("asked"))
     with pytest.raises(ConfigError, match="different folds or splits"):
         go(small_job(), [one, two], engine=engine)
     other_people = saved(tmp_path / "three", config=small_job(protocol={"test": 5}))
@@ -336,7 +336,7 @@ def test_an_empty_set_is_told_before_anything_is_kept(tracker: Tracker) -> None:
 def test_what_does_not_fit_is_refused_before_the_first_call(tracker: Tracker) -> None:
     """A prompt is never truncated; the key to change is named."""
     config = small_job(name="tight", task_lm={"context": 3000, "max_tokens": 500})
-    engine = Stopping(at=1)
+    engine = Stopping(at=1, error=RuntimeError("asked"))
     with pytest.raises(ConfigError, match=r"^task_lm\.context: .*takes 3000"):
         go(config, ["full"], engine=engine)
     assert engine.asked == 0
@@ -438,6 +438,7 @@ def test_compared_runs_give_the_numbers_of_their_own_table(ran: Ran) -> None:
     again = go(small_job(), ARMS)  # so that paid calls and seconds are those of the store
     table = compare_runs(None, [ran.run_id])
     assert rows(table) == rows(again.table)
+    assert "and/or the embedded model: this table" in " ".join(table.split())
     assert list(rows(table)) == ["rag", *ARMS]
     assert "shows that the machinery works" in " ".join(table.split())
 

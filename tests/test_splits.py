@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from valuesim_dspy.errors import ConfigError, MissingDataError
+from valuesim_dspy.survey.left_out import LEAVE_OUT
 from valuesim_dspy.survey.respondents import Respondents
 from valuesim_dspy.survey.splits import SPLIT_KINDS, TARGET_ROLES, Split, make_split, paper_sample
 
@@ -51,6 +52,38 @@ def test_nobody_is_in_two_roles(ids: list[int], seed: int, stratify: str | None)
     assert len(placed) == len(set(placed)) == distinct // 3 + 2 * (distinct // 4)
     assert len({ids[place] for place in placed}) == len(placed)
     assert split.duplicates == len(ids) - distinct
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.integers(0, 90), min_size=40, max_size=160),
+    st.integers(0, 10**6),
+    st.integers(3, 8),
+    st.sampled_from(["country", None]),
+)
+def test_countries_left_out_are_of_one_role(
+    ids: list[int], seed: int, number: int, stratify: str | None
+) -> None:
+    """For any seed, no country of test or dev people has anybody in another role."""
+    known = [392, 840, 276, 818, 156, 76, 356, 710][:number]
+    # the people of one country in ten are of no country that anybody knows
+    placed = [known[(id * 7 + seed) % number] if id % 10 else 999_999 for id in ids]
+    everyone = people(len(ids), ids=ids, countries=placed)
+    try:
+        split = make_split(
+            everyone, seed=seed, kind=LEAVE_OUT, stratify=stratify, train=0.5, val=0.2, dev=0.6
+        )
+    except ConfigError as error:
+        assert "nobody" in str(error) or "none would be left" in str(error)  # too few people
+        return
+    of = {role: {everyone[place].country for place in split.people(role)} for role in TARGET_ROLES}
+    left = dict(split.left_out)
+    assert of["test"] <= set(left["test"]) and of["dev"] <= set(left["dev"])
+    assert not set(left["test"]) & set(left["dev"])
+    assert not (of["train"] | of["val"]) & {*left["test"], *left["dev"], None, ""}
+    taken = [place for role in TARGET_ROLES for place in split.people(role)]
+    assert len({ids[place] for place in taken}) == len(taken)
+    assert split.of_known == 0
 
 
 def test_sizes_are_numbers_or_shares() -> None:
@@ -112,7 +145,10 @@ def test_test_people_do_not_depend_on_other_sizes() -> None:
         ({"test": 0.001}, "test: a share of 0.001 of 100 people is nobody"),
         ({"val": float("nan")}, "val: nan is neither"),
         ({"stratify": "sex"}, "stratify: not possible: 'sex'"),
-        ({"kind": "fair"}, "kind: not possible: 'fair'; allowed: random, paper"),
+        (
+            {"kind": "fair"},
+            "kind: not possible: 'fair'; allowed: random, leave-countries-out, paper",
+        ),
     ],
 )
 def test_arguments_are_checked(arguments: dict[str, object], message: str) -> None:
@@ -150,7 +186,8 @@ def test_a_split_is_one_line() -> None:
         people(60, ids=[*range(50), *range(10)]), train=20, val=5, dev=5, test=5
     ).describe()
     assert line == (
-        "random split, seed 42: 20 train, 5 val, 5 dev, 5 test of 60 people, by country; "
+        "random split, seed 42: 20 train, 5 val, 5 dev, 5 test of 60 people, by country; 5 test "
+        "people are of a country of train people; "
         "10 rows that repeat an interview number left out"
     )
 
@@ -186,7 +223,7 @@ def test_a_paper_split_tests_the_published_people() -> None:
     assert not others & set(split.test)
     assert split.test == make_split(everyone, kind="paper", seed=1, train=50, val=20, dev=20).test
     assert "published sample" in split.describe()
-    assert set(SPLIT_KINDS) == {"random", "paper"}
+    assert set(SPLIT_KINDS) == {"random", LEAVE_OUT, "paper"}
 
 
 def test_a_paper_split_needs_the_whole_file() -> None:
@@ -207,3 +244,74 @@ def test_a_repeated_test_person_of_the_paper_is_nowhere_else() -> None:
     split = make_split(everyone, kind="paper", train=0.2, val=0, dev=0)
     same = {place for place in range(n) if ids[place] == ids[row - 1]}
     assert not same & {*split.train, *split.val, *split.dev}
+
+
+def five_countries(n: int = 200) -> Respondents:
+    """As many people of each of five countries."""
+    return people(n, countries=[[392, 840, 276, 818, 156][at % 5] for at in range(n)])
+
+
+def test_countries_are_left_out_as_named() -> None:
+    """Test and dev people are of the countries named, all others of the rest."""
+    everyone = five_countries()
+    split = make_split(
+        everyone, kind=LEAVE_OUT, test_countries=["JPN"], dev_countries=["USA", "DEU"],
+        train=60, val=10, dev=30, test=20,
+    )  # fmt: skip
+    of = {role: {everyone[at].country for at in split.people(role)} for role in TARGET_ROLES}
+    assert of == {
+        "train": {"EGY", "CHN"},
+        "val": {"EGY", "CHN"},
+        "dev": {"DEU", "USA"},
+        "test": {"JPN"},
+    }
+    assert [len(split.people(role)) for role in TARGET_ROLES] == [60, 10, 30, 20]
+    line = split.describe()
+    assert "test countries JPN; dev countries DEU, USA; 0 test people are of a country of" in line
+
+
+def test_shares_are_of_the_countries_of_a_role() -> None:
+    """All people of the countries left out can be tested, whatever share of all they are."""
+    split = make_split(five_countries(), kind=LEAVE_OUT, train=0.5, val=0.5, dev=0.5, test=1.0)
+    assert [len(split.people(role)) for role in TARGET_ROLES] == [60, 60, 20, 40]
+
+
+def test_the_rest_of_a_split_moves_no_test_person_of_a_country_left_out() -> None:
+    """Neither other sizes nor other dev countries change who is tested."""
+    everyone = five_countries()
+    one = make_split(everyone, kind=LEAVE_OUT, train=20, val=5, dev=10, test=20)
+    two = make_split(everyone, kind=LEAVE_OUT, train=90, val=5, dev=30, test=20)
+    assert (one.test, one.dev[:10], one.left_out) == (two.test, two.dev[:10], two.left_out)
+    assert (two.train[:20], two.val) == (one.train, one.val)
+    named = make_split(
+        everyone, kind=LEAVE_OUT, train=20, val=5, dev=10, test=20,
+        **{f"{role}_countries": countries for role, countries in one.left_out},
+    )  # fmt: skip
+    assert named == one
+    alone = make_split(everyone, kind=LEAVE_OUT, train=20, val=5, dev=0, test=20)
+    assert alone.test == one.test and dict(alone.left_out) == {"test": dict(one.left_out)["test"]}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"test_countries": ["JPN"]}, "test_countries: no country is left out of a random split"),
+        ({"dev_countries": ["JPN"]}, "dev_countries: no country is left out of a random"),
+        ({"kind": LEAVE_OUT, "test": 41}, "test: test 41 are more than the 40 people of their"),
+        ({"kind": LEAVE_OUT, "train": 121, "val": 0}, "train 121 are more than the 120 people of"),
+    ],
+)
+def test_arguments_on_countries_are_checked(arguments: dict[str, object], message: str) -> None:
+    """What does not fit names its key; a role's people are counted in its own countries."""
+    with pytest.raises(ConfigError, match=message):
+        make_split(five_countries(), **arguments)  # type: ignore[arg-type]
+
+
+def test_a_split_counts_test_people_of_known_countries() -> None:
+    """How many test people share a country with somebody in train, as a number."""
+    everyone = people(60, countries=[392] * 58 + [840] * 2)
+    split = make_split(everyone, stratify=None, seed=1, train=3, val=0, dev=0, test=57)
+    known = {everyone[place].country for place in split.train}
+    assert split.of_known == sum(everyone[place].country in known for place in split.test)
+    assert make_split(five_countries(), train=50).of_known == 40
+    assert make_split(five_countries(), train=0).of_known == 0

@@ -10,8 +10,10 @@ from jobs import small_job, tables
 
 import evals.study
 from evals.baselines import BASELINES, RAG, Blank, CountryMode, Mode
+from evals.running import _protocol
 from evals.study import (
     SETS,
+    SPLITS,
     Study,
     build_arm,
     code_digest,
@@ -26,6 +28,7 @@ from valuesim_dspy.errors import ConfigError, MissingDataError, ProgramStateErro
 from valuesim_dspy.loading import save_program
 from valuesim_dspy.program import VARIANTS, ValueSim
 from valuesim_dspy.store import cache_location
+from valuesim_dspy.survey.dependence import dependent_pairs
 from valuesim_dspy.survey.synthetic import SYNTHETIC_DOI, SYNTHETIC_VERSION, write_synthetic
 
 HOSTED = {"model": "openai/gpt-4o-mini", "api_base": "https://models.example.org:8443/v1"}
@@ -466,3 +469,89 @@ def test_a_folder_that_bears_an_arms_name_does_not_hide_the_arm(
     assert build_arm(study, "./full").variant == "single"
     assert find_arm("full") is None
     assert find_arm("./full") == Path("full")
+
+
+# --- dependence and splits ----------------------------------------------------------------------
+
+LARGER = {"data": {"respondents": 600}, "protocol": {"train": 200, "test": 20, "dev": 20}}
+
+
+def drawn_with(**protocol: Any) -> tuple[Any, Any]:
+    """Draw fold and split of 600 synthetic people under a protocol."""
+    base = {**LARGER, "protocol": {**LARGER["protocol"], **protocol}}
+    config = small_job(**base)
+    return draw(config, open_survey(config.data))
+
+
+def test_dependence_is_estimated_on_the_train_people_of_the_split() -> None:
+    """The fold's pairs are those of the split's train people, and of nobody else."""
+    fold, split = drawn_with()
+    people = open_survey(small_job(**LARGER).data)
+    assert fold.dependence == dependent_pairs(people, split.train, 0.35) != ()
+    assert fold.dependence != dependent_pairs(people, [*split.test, *split.dev, *range(100)], 0.35)
+    assert fold.dropped and not set(fold.dropped) & set(fold.profile)
+
+
+def test_dependence_is_part_of_the_folds_identity() -> None:
+    """Another threshold, or none, is another fold on the same split."""
+    default, none, low = (
+        drawn_with(**p) for p in ({}, {"dependence": "none"}, {"dependence": 0.9})
+    )
+    assert len({fold.digest for fold, _ in (default, none, low)}) == 3
+    assert none[0].dependence == none[0].dropped == ()
+    assert default[1] == none[1] == low[1]
+
+
+@pytest.mark.parametrize("folds", ["question", "paper"])
+def test_published_folds_know_no_dependence(folds: str) -> None:
+    """Question and paper folds leak as published, whatever the threshold."""
+    assert drawn_with(folds=folds)[0] == drawn_with(folds=folds, dependence="none")[0]
+
+
+def test_a_split_is_drawn_as_the_config_says() -> None:
+    """At random, by country, or with whole countries left out."""
+    kinds = {name: drawn_with(split=name)[1] for name in SPLITS}
+    assert (kinds["random"].kind, kinds["random"].stratify) == ("random", None)
+    assert (kinds["stratified"].kind, kinds["stratified"].stratify) == ("random", "country")
+    assert kinds["countries"].kind == "leave-countries-out"
+    assert len({split.digest for split in kinds.values()}) == 3
+    named = drawn_with(split="countries", test_countries=["JPN"], dev_countries=["EGY"])[1]
+    assert named.left_out == (("test", ("JPN",)), ("dev", ("EGY",)))
+
+
+def test_a_country_that_nobody_is_of_is_a_config_error() -> None:
+    """The countries there are, are listed."""
+    with pytest.raises(ConfigError, match="test_countries: nobody here is of 'FRA'; allowed: CHN"):
+        drawn_with(split="countries", test_countries=["FRA"])
+
+
+@pytest.mark.parametrize(
+    "protocol",
+    [{}, {"dependence": "none", "split": "random"}, {"dependence": 0.5, "split": "countries"}],
+)
+def test_a_manifest_draws_the_same_again(protocol: dict[str, Any]) -> None:
+    """A saved program is measured on the fold and split it was compiled on, whatever the config."""
+    config = small_job(**{**LARGER, "protocol": {**LARGER["protocol"], **protocol}})
+    with opened(config) as study:
+        manifest = study.manifest("valuesim", "full")
+        other = small_job(data=LARGER["data"], seed=3)
+        again = config.model_copy(update={"protocol": _protocol(other, "-", manifest)})
+        fold, split = draw(again, study.respondents)
+        assert (fold, split) == (study.fold, study.split)
+        assert fold.digest == manifest.fold["digest"]
+
+
+def test_a_manifest_of_before_dependence_is_read_as_it_was_made(study: Study) -> None:
+    """Without a word on them, a program was compiled without dependence and by country."""
+    manifest = study.manifest("valuesim", "full")
+    fold = {key: item for key, item in manifest.fold.items() if key != "dependence"}
+    split = {key: item for key, item in manifest.split.items() if key != "kind"}
+    old = manifest.model_copy(update={"fold": fold, "split": split})
+    protocol = _protocol(small_job(protocol={"split": "random"}), "-", old)
+    assert (protocol.dependence, protocol.split) == (None, "stratified")
+
+
+def test_a_study_measures_its_own_leakage(study: Study) -> None:
+    """On its train people and its fold, once."""
+    assert study.leakage is study.leakage
+    assert study.leakage.people == len(study.split.train)

@@ -248,3 +248,53 @@ def test_consent_becomes_an_override() -> None:
     args = parsed(["ask", "--send-to", 'a"b', "--send-to", "c:80"])
     assert __main__.consent(args) == ['send_to=["a\\"b", "c:80"]']
     assert __main__.consent(parsed(["ask"])) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "first"),
+    [
+        (
+            [],
+            " pairs of questions across batteries have V of at least 0.35 and beyond chance",
+        ),
+        (
+            ["--folds", "topic", "--dependence", "none", "--seed", "1"],
+            "topic fold 1 of 5, seed 1: ",
+        ),
+        (["--folds", "paper"], "paper fold 1 of 5, seed 42: "),
+    ],
+)
+def test_folds_tells_all_folds_and_what_leaks(
+    people: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], first: str
+) -> None:
+    """Five folds, in each the nearest profile question of every set; aggregates only."""
+    assert main(["data", "folds", str(people), *arguments]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert first in lines[0]
+    assert sum(" of 5, seed " in line for line in lines) == 5
+    told = [line for line in lines if ": the nearest profile question has V 0." in line]
+    assert len(told) == 20 and all(" by chance)" in line for line in told)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--dependence", "high"], "'high' is no number, and not none"),
+        (["--folds", "person"], "invalid choice: 'person'"),
+    ],
+)
+def test_folds_takes_a_strategy_and_a_threshold(
+    people: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
+) -> None:
+    """A mistyped one is a usage error."""
+    with pytest.raises(SystemExit) as end:
+        main(["data", "folds", str(people), *arguments])
+    assert end.value.code == 2 and said in capsys.readouterr().err
+
+
+def test_folds_refuses_an_impossible_threshold(
+    people: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A V of 0 is no threshold."""
+    assert main(["data", "folds", str(people), "--dependence", "0"]) == 2
+    assert "dependence: V is in [0, 1]" in capsys.readouterr().err

@@ -108,6 +108,9 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
     what = synth.add_mutually_exclusive_group(required=True)
     what.add_argument("--out", type=Path, metavar="FILE")
     what.add_argument("--validate", action="store_true", help="check it; status 1 if that fails")
+    synth.add_argument(
+        "--official-shape", action="store_true", help="all 613 columns, those unused filled"
+    )
     synth.set_defaults(run=_synth)
     check = commands.add_parser("check", help="read a file and say what was found in it")
     check.add_argument("file", type=Path)
@@ -121,6 +124,7 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
     describe.add_argument("--plot", type=Path, metavar="OUT.PNG", help="draw it, too")
     _add_codebook(describe)
     describe.set_defaults(run=_describe)
+    _add_export(commands.add_parser("export", help="write answers with labels for SPSS, Stata, R"))
     labels = commands.add_parser("codebook", help="make a codebook from a file with labels")
     labels.add_argument("file", type=Path, help="an SPSS (.sav) or Stata (.dta) file")
     labels.add_argument("-o", "--out", type=Path, required=True, metavar="MY_CODEBOOK.YAML")
@@ -144,6 +148,14 @@ def _threshold(text: str) -> float | None:
         return None if text == "none" else float(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is no number, and not none") from None
+
+
+def _add_export(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--out", type=Path, required=True, metavar="OUT.SAV|.DTA|.CSV")
+    parser.add_argument("--questions", metavar="Q1,Q57-Q63", help="some questions; else all")
+    _add_codebook(parser)
+    parser.set_defaults(run=_export)
 
 
 def _add_codebook(parser: Any) -> None:
@@ -189,7 +201,9 @@ def _synth(args: argparse.Namespace) -> int:
         return int(any(check.passed is False for check in checks))
     if args.out.is_dir():
         raise ConfigError(f"{args.out} is a folder; give the name of a file", key="--out")
-    path = write_synthetic(args.out, args.respondents, seed=args.seed)
+    path = write_synthetic(
+        args.out, args.respondents, seed=args.seed, official_shape=args.official_shape
+    )
     print(f"{path}: {args.respondents} synthetic respondents, seed {args.seed}; not survey data")
     return 0
 
@@ -235,6 +249,15 @@ def _folds(args: argparse.Namespace) -> None:
     )
     for line in found:
         print(line, flush=True)
+
+
+def _export(args: argparse.Namespace) -> None:
+    from valuesim_dspy.survey.exporting import export_respondents, select_questions
+
+    respondents = _survey(args)
+    chosen = args.questions and select_questions(respondents.codebook, args.questions)
+    for path in export_respondents(respondents, args.out, questions=chosen or None):
+        print(f"{path}: written, readable by you only")
 
 
 def _survey(args: argparse.Namespace) -> Any:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import dspy
 from dspy.utils.exceptions import AdapterParseError
 
-from valuesim_dspy.case import NOTHING_KNOWN, Case, Profile, plain_text
+from valuesim_dspy.case import NOTHING_KNOWN, Case, Profile, facts_text, plain_text
 from valuesim_dspy.errors import InvalidAnswerError, PredictionError
 from valuesim_dspy.retrieval import nearest_lines
 from valuesim_dspy.signatures import PERSPECTIVES, DecideAnswer, WriteBackstory
@@ -23,7 +23,6 @@ RETRIES = 2
 RETRY_TEMPERATURE = 1.0
 DEMO_FACTS = 12
 BACKSTORY_TOKENS = 8192
-STORY_TRACE = 1500
 LEAF_THREADS = 32
 
 Inputs = Mapping[str, str]
@@ -144,9 +143,7 @@ class BackstoryWriter(dspy.Module):
 
     The request is the same for all of a person's questions, so the response cache answers it
     from the second time on.
-
-    Attributes:
-        traced: Whether a story leaves a trace, cut short, for teleprompters that reflect on it.
+    With `traced` set it leaves a trace, cut short, for teleprompters that reflect on stories.
     """
 
     def __init__(self, *, max_tokens: int = BACKSTORY_TOKENS) -> None:
@@ -174,8 +171,7 @@ class BackstoryWriter(dspy.Module):
             raise PredictionError("the reply to the request for a backstory holds none") from error
         if not prediction.backstory.strip():
             raise PredictionError("the backstory that came back is empty")
-        trace = dspy.settings.trace
-        if self.traced and trace is not None:
+        if self.traced and (trace := dspy.settings.trace) is not None:
             trace.append((self.backstory, *_shortened(profile, str(prediction.backstory))))
         return str(prediction.backstory)
 
@@ -187,9 +183,8 @@ class BackstoryWriter(dspy.Module):
 
 def _shortened(profile: Profile, story: str) -> tuple[dict[str, str], dspy.Prediction]:
     """Return some of the facts, spread over all of them, and how the story begins."""
-    lines = profile.facts_text.splitlines()
-    shown = "\n".join(lines[:: -(-len(lines) // DEMO_FACTS)])
-    return {"facts": shown}, dspy.Prediction(backstory=story[:STORY_TRACE])
+    shown = profile.facts[:: -(-len(profile.facts) // DEMO_FACTS)]
+    return {"facts": facts_text(shown)}, dspy.Prediction(backstory=story[:BACKSTORY_TOKENS])
 
 
 _pool_lock = threading.Lock()

@@ -153,12 +153,16 @@ def bootstrapping(compilation: Compilation, attempts: int) -> dict[str, Any]:
     }
 
 
-def bootstrap_runs(options: BootstrapOptions, n_train: int, n_val: int) -> tuple[int, int]:
+def bootstrap_runs(
+    options: BootstrapOptions, n_train: int, n_val: int, predictors: int = 5
+) -> tuple[int, int]:
     """Return the least runs, where every case is answered right, and the most."""
     return min(options.max_demos, n_train), n_train * options.max_rounds
 
 
-def search_runs(options: RandomSearchOptions, n_train: int, n_val: int) -> tuple[int, int]:
+def search_runs(
+    options: RandomSearchOptions, n_train: int, n_val: int, predictors: int = 5
+) -> tuple[int, int]:
     """Return the least and the most runs of the random search."""
     # DSPy draws the number of demos of shuffle-N from a generator seeded with N.
     sizes = [random.Random(n).randint(1, options.max_demos) for n in range(options.candidates)]
@@ -168,7 +172,9 @@ def search_runs(options: RandomSearchOptions, n_train: int, n_val: int) -> tuple
     return low + scored, high + scored
 
 
-def optuna_runs(options: OptunaOptions, n_train: int, n_val: int) -> tuple[int, int]:
+def optuna_runs(
+    options: OptunaOptions, n_train: int, n_val: int, predictors: int = 5
+) -> tuple[int, int]:
     """Return the least and the most runs: a combination that comes again is not run again."""
     low = min(options.pool, n_train)
     return low + n_val, n_train * options.max_rounds + options.trials * n_val

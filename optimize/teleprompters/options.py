@@ -9,7 +9,8 @@ from pydantic import BeforeValidator, Field
 from valuesim_dspy.roles import Settings
 
 Names = Annotated[
-    tuple[str, ...], BeforeValidator(lambda given: tuple(given) if isinstance(given, list) else given)
+    tuple[str, ...],
+    BeforeValidator(lambda given: tuple(given) if isinstance(given, list) else given),
 ]
 
 

@@ -17,6 +17,13 @@ _DTYPES = {
 }
 
 
+def release_unused() -> None:
+    """Give the memory that Arrow keeps for its next columns back to the system."""
+    import pyarrow as pa
+
+    pa.default_memory_pool().release_unused()
+
+
 def is_number(kind: Any) -> bool:
     """Whether `as_numbers` reads a column of this Arrow type."""
     return str(kind) in _DTYPES
@@ -62,6 +69,23 @@ def as_coded(column: Any) -> tuple[list[Any], Array]:
     cells = [*column.chunk(0).dictionary.to_pylist(), None]
     places = as_numbers(pa.chunked_array([chunk.indices for chunk in column.chunks]), -1)
     return cells, places
+
+
+def find_text(column: Any, text: str) -> int | None:
+    """The first row of a chunked column of large strings that holds a text; None for none."""
+    wanted, before = text.encode("utf-8", "surrogateescape"), 0
+    for chunk in column.chunks:
+        _, ends, content = chunk.buffers()
+        places = np.frombuffer(ends, np.int64, len(chunk) + 1, 8 * chunk.offset)
+        written = bytes(content) if content is not None else b""
+        start = written.find(wanted, int(places[0]))
+        while 0 <= start < places[-1]:
+            row = int(np.searchsorted(places, start, side="right")) - 1
+            if places[row] == start and places[row + 1] == start + len(wanted):
+                return before + row
+            start = written.find(wanted, start + 1)
+        before += len(chunk)
+    return None
 
 
 def from_numbers(values: Array) -> Any:

@@ -13,7 +13,13 @@ import numpy.typing as npt
 
 from valuesim_dspy import __version__
 from valuesim_dspy.survey.answers import AnswerTable, is_wide
-from valuesim_dspy.survey.arrow_cells import as_coded, as_numbers, from_numbers, from_texts
+from valuesim_dspy.survey.arrow_cells import (
+    as_coded,
+    as_numbers,
+    find_text,
+    from_numbers,
+    from_texts,
+)
 from valuesim_dspy.survey.codebook import Codebook
 from valuesim_dspy.survey.people import People, ReadReport
 
@@ -109,10 +115,9 @@ class CacheFile:
 
     def person(self, path: Path, id: str) -> People | None:
         """The first person of this interview number, read with their group only; or None."""
-        ids = self._file.read(columns=["person:id"]).column(0).to_pylist()
-        if id not in ids:
+        row = find_text(self._file.read(columns=["person:id"]).column(0), id) if id else None
+        if row is None:
             return None
-        row = ids.index(id)
         group = row // GROUP
         table = self._file.read_row_group(group)
         found = self._checked(table, group * GROUP, [self._about["groups"][group]], path)

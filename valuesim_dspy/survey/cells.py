@@ -82,6 +82,7 @@ def as_whole(values: Array) -> Array:
         CellError: A number is not whole.
     """
     if values.dtype.kind == "f":
+        values = values.astype(np.float64)  # half ones cannot hold the limits
         blank = np.isnan(values)
         broken = ~blank & (np.abs(values) <= LARGEST) & (values != np.trunc(values))
         broken |= np.isinf(values)

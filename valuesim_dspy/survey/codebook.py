@@ -169,7 +169,7 @@ def packaged_codebooks() -> list[str]:
 
 
 def load_codebook(source: str | Path = "wvs7") -> Codebook:
-    """Load a codebook; one load per place and process.
+    """Load a codebook; once a process, and again where its files have changed.
 
     Args:
         source: The name of a packaged codebook, a .yaml file or a folder of them.
@@ -190,11 +190,12 @@ def load_codebook(source: str | Path = "wvs7") -> Codebook:
             f"no codebook {str(source)!r}",
             f"give a packaged name ({', '.join(packaged)}), a .yaml file or a folder of them",
         )
-    return _load(path.resolve())
+    stats = [file.stat() for file in codebook_files(path)]
+    return _load(path.resolve(), tuple((stat.st_mtime_ns, stat.st_size) for stat in stats))
 
 
 @lru_cache(maxsize=16)
-def _load(path: Path) -> Codebook:
+def _load(path: Path, stamps: object = ()) -> Codebook:
     documents = [node for file in codebook_files(path) for node in read_documents(file)]
     header = _header(documents, path)
     context = Context(missing=read_missing(header), places=read_places(header))

@@ -17,7 +17,7 @@ SCALE_KEYS = frozenset(["kind", "options", "range", "ends", "order", "say", "pol
 def read_places(header: Node) -> Places:
     """The header's countries; the word "iso" stands for all of the packaged ones."""
     if header.content.get("countries") == ISO:
-        return _iso_places()
+        return iso_places()
     seen: set[object] = set()
     countries = []
     for node in header.nodes("countries", "alpha"):
@@ -33,7 +33,7 @@ def read_places(header: Node) -> Places:
     return Places(countries)
 
 
-def _iso_places() -> Places:
+def iso_places() -> Places:
     """The packaged countries, found by their alpha-2 codes too."""
     packaged = Path(__file__).parent / "codebooks"
     (header,) = read_documents(packaged / "wvs7" / "00_codebook.yaml")

@@ -124,7 +124,8 @@ def _made(parts: list[Array], kind: str) -> Array:
 
 def whole_text(cell: object) -> str:
     """A cell as text; a whole number that was written as 12.0 as 12."""
-    return re.sub(r"(?<=\d)\.0+$", "", str(cell).strip())
+    text = str(cell).strip()
+    return re.sub(r"(?<=\d)\.0+$", "", text) if "." in text else text
 
 
 def _number(text: str) -> float:
@@ -149,7 +150,8 @@ def read_columns(header: Node, questions: Mapping[str, object], places: Places) 
     traits: dict[str, str | None] = {"sex": "Q260", "age": "Q262", "education": "Q275"}
     if header.has("columns"):
         attributes = {ROLES[role]: _names(node, role) for role in ROLES if node.has(role)}
-        attributes |= {name: (name,) for name in _STAMPS if name not in questions}
+        asked = {id.casefold() for id in questions}
+        attributes |= {name: (name,) for name in _STAMPS if name not in asked}
         traits = {trait: node.text(trait) if node.has(trait) else None for trait in TRAITS}
         _check(node, attributes, traits, questions)
     codes = header.under("country_codes")

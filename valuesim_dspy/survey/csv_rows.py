@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from valuesim_dspy.errors import SurveyDataError
-from valuesim_dspy.survey.arrow_cells import as_coded, as_numbers
+from valuesim_dspy.survey.arrow_cells import as_coded, as_numbers, release_unused
 from valuesim_dspy.survey.cells import BLANK as BLANK
 from valuesim_dspy.survey.cells import NULLS, CellError, read_number
 from valuesim_dspy.survey.columns import ATTRIBUTES as ATTRIBUTES
@@ -74,7 +74,10 @@ def read_rows(path: Path, open_stream: Open, kinds: Mapping[str, str]) -> RawSur
     if not table.num_rows:
         raise SurveyDataError("has a header but no rows", path=path)
     check_rows(path, table.num_rows)
+    release_unused()  # the blocks of text, more than all that was read of them
     columns = {name: _array(layout, name, table.column(name)) for name in layout.found}
+    del table
+    release_unused()
     return RawSurvey(columns, "", layout.width - len(layout.found))
 
 

@@ -36,8 +36,14 @@ MIN_PEOPLE = 20
 MIN_CODE = 5
 """Codes that fewer people gave are taken as one: two lone answers that meet are no dependence."""
 MOST_PEOPLE = 4000
-"""More people are not looked at: from here on V moves by a hundredth."""
+"""More people are not looked at: V of other so many people differs by a hundredth."""
 DEFAULT_THRESHOLD = 0.35
+"""Where two questions of different batteries count as one question asked twice.
+
+In the synthetic population named twins have V of 0.25 to 0.55, nine in ten pairs inside an attitude
+battery less than 0.35, and one pair in two hundred across batteries more. On scales of equal use V
+of 0.35 is a correlation of 0.35 on two options, 0.57 on four, 0.64 on five and 0.80 on ten.
+"""
 
 Array = npt.NDArray[Any]
 Pairs = tuple[tuple[str, str], ...]
@@ -69,8 +75,11 @@ class Dependence:
         return float(self.v[self._place[one], self._place[other]])
 
     def nearest(self, target: str, among: Iterable[str]) -> tuple[str, float] | None:
-        """Return the question that a target depends on most, and its V; None if none is known."""
-        names = [name for name in among if name != target]
+        """Return the question that a target depends on most, and its V; never the target itself.
+
+        None where of no question given anything is known.
+        """
+        names = list(among)
         found = self.v[self._place[target], [self._place[name] for name in names]]
         if not names or np.isnan(found).all():
             return None
@@ -225,6 +234,8 @@ class _Tables:
         rows = np.add.reduceat((margins > 0).astype(np.float64), starts, axis=0)
         known = (n >= MIN_PEOPLE) & (rows > 1) & (rows.T > 1)
         n = np.where(known, n, np.nan)
+        # the same to the last digit from either side
+        phi2 = (phi2 + phi2.T) / 2.0
         return cls(n, rows, np.add.reduceat(shares, starts, axis=0), phi2)
 
     def v(self) -> Array:

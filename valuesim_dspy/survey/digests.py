@@ -15,7 +15,7 @@ from valuesim_dspy.survey.file_limits import check_bytes, sha256_of
 from valuesim_dspy.survey.survey_cache import cache_folder, prepare_folder
 
 MEMORY = "digests.json"
-_SETTLED = 2.0  # seconds: within a clock's tick, a file may change and look the same
+_SETTLED = 3.0  # seconds: within a clock's tick, a file may change and look the same
 _MOST = 200  # files remembered
 
 
@@ -36,10 +36,11 @@ def known_digest(path: Path) -> str:
     """sha256 of a file's bytes, without reading them where the file is as it was.
 
     A file counts as unchanged while its device, inode, size, modification and change times are
-    those it had when it was read. A write changes them, and the change time cannot be set back;
-    a file that was written less than two seconds before is never remembered. What remains is a
-    clock that was set back, or a network drive that keeps no times: `read_respondents` therefore
-    reads the bytes each time, and only looking one person up relies on this.
+    those it had when it was read. Every write changes them, and the change time cannot be set
+    back by a program; a file that changed less than three seconds before is not remembered, since
+    a further change within a tick of the clock would look the same. What this does not see is a
+    clock that was set back, or a drive that keeps false times: there read with `cache=False`.
+    Windows keeps no change time, so there the bytes are read each time.
     """
     memory, name = _memory(), hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:32]
     entry = memory.get(name)
@@ -51,7 +52,7 @@ def known_digest(path: Path) -> str:
 def remember(path: Path, digest: str) -> str:
     """Remember the digest of a file that was just read; return it."""
     state = _state(path)
-    if time.time_ns() - max(state[-2:]) < _SETTLED * 1e9:
+    if os.name == "nt" or time.time_ns() - max(state[-2:]) < _SETTLED * 1e9:
         return digest
     memory, name = _memory(), hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:32]
     if memory.get(name) != [state, digest]:

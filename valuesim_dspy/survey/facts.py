@@ -81,14 +81,15 @@ def make_facts(
     Raises:
         UnknownQuestionError: An answer is to a question that the codebook does not have.
     """
-    for id in answers:
+    known = dict(answers)  # a view of a survey's table is slow to ask four times
+    for id in known:
         codebook[id]
     return tuple(
-        make_fact(question, answers[question.id], country)
+        make_fact(question, known[question.id], country)
         for question in codebook
-        if question.id in answers
+        if question.id in known
         and (include_private or not question.private)
-        and _tells(question, answers[question.id])
+        and _tells(question, known[question.id])
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from valuesim_dspy.survey.guess_missing import MissingCodes
@@ -69,6 +69,12 @@ class Words:
     fact: str
 
 
+_ROLES: Mapping[str, Words] = {
+    "age": Words("How old are you?", "You are {code} years old."),
+    "sex": Words("What is your sex?", "Your sex: {answer}."),
+}
+
+
 @dataclass(frozen=True)
 class BatteryGuess:
     """Items that share a scale and were asked together.
@@ -127,13 +133,13 @@ def _leading(item: Item) -> list[str]:
 
 
 def _battery(group: list[Item], names: set[str]) -> BatteryGuess:
-    prefix = group[0].parts[0] if len(group) > 1 else ""
+    prefix = group[0].parts[0]
     first = prefix or (group[0].label if len(group) > 1 else group[0].variable.name)
     id = slug(" ".join(first.split()[:5])) or slug(group[0].variable.name) or "battery"
     while id in names:
         id = f"{id}-{slug(group[0].variable.name) or len(names)}"
     names.add(id)
-    why = "one scale" + (f', and "{prefix}" before each' if prefix else "")
+    why = "asked together: one scale" + (f', and "{prefix}" before each' if prefix else "")
     return BatteryGuess(id, tuple(group), prefix, (why,) if len(group) > 1 else ())
 
 
@@ -144,33 +150,40 @@ def slug(text: str) -> str:
 
 def _words(item: Item, prefix: str) -> Words:
     """Templates; {topic} is the item's own."""
-    if item.role == "age":
-        return Words("How old are you?", "You are {code} years old.")
-    scale, close = item.scale, "you answered: {answer}."
-    how = ""
+    if item.role in _ROLES:
+        return _ROLES[item.role]
+    scale, close, how = item.scale, "you answered: {answer}.", ""
     if scale.kind == "open":
         close, how = "you answered: {code}.", " Give a number."
     elif scale.range is not None:
         ends = "on a scale from {first_code} ({first_pole}) to {last_code} ({last_pole})"
         close, how = f"you placed yourself at {{code}} {ends}.", f" Answer {ends}."
+    labels = " ".join(scale.options.values()).lower()
+    if "like me" in labels:
+        ask = f'How much like you is somebody of whom this is said: "{{topic}}"?{how}'
+        return Words(ask, f'Asked how much "{{topic}}" is like you, {close}')
     if prefix:
         about = lowered(prefix)
-        return Words(f"{prefix}: {{topic}}. What do you say?{how}", f"On {{topic}} ({about}), {close}")
+        ask = f"{prefix}: {{topic}}. What do you say?{how}"
+        return Words(ask, f"On {{topic}} ({about}), {close}")
     if _ASKS.match(item.label):
         return Words(f"{{Topic}}?{how}", f'Asked "{{Topic}}?", {close}')
-    labels = " ".join(scale.options.values()).lower()
     if "disagree" in labels:
         ask = f'Do you agree or disagree: "{{Topic}}"?{how}'
         return Words(ask, f'Asked whether you agree that "{{topic}}", {close}')
-    return Words(f"What do you say about {{topic}}?{how}", f"Asked about {{topic}}, {close}")
+    return Words(f'What do you say about "{{topic}}"?{how}', f'Asked about "{{topic}}", {close}')
 
 
 def kind_of(item: Item) -> str:
     """The kind of question; an attitude where nothing says otherwise."""
     if item.role:
         return "demographic"
-    label = item.label.lower()
-    return next((kind for kind, said in _KINDS if re.search(rf"\b(?:{said})", label)), "attitude")
+    label = f"{item.label} ".lower()
+    found = (kind for kind, said in _KINDS if re.search(rf"\b(?:{said})", label))
+    kind = next(found, "attitude")
+    # what one agrees to or places oneself on is no background, whatever words it uses
+    weighed = item.scale.kind == "ordinal" and kind == "demographic"
+    return "attitude" if weighed else kind
 
 
 def is_private(item: Item) -> bool:

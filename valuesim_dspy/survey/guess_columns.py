@@ -32,14 +32,14 @@ _LABELS: Mapping[str, str] = {
     "weight": r"(?!.*(kg|kilo|pounds|body)).*\bweight(ing)?\b",
     "sex": r"(respondent'?s? )?(sex|gender)( of respondent)?$",
     "age": r"(calculated )?age( of respondent)?( \(.*\))?(, calculated)?$|respondent'?s? age$",
-    "education": r"highest (level of )?(education|educational)|level of education|education.{0,12}level",
+    "education": r"highest (level of )?education|level of education|education.{0,12}level",
 }
 _NEVER = (
     r"(interviewer|interview|fieldwork|sampl|stratum|strata|psu|primary sampling|cluster|version|"
     r"edition|production date|doi|archive|longitude|latitude|start of|end of|date|time of|"
     r"duration|language of (the )?interview|mode of|study number|wave$|round$)"
 )
-_YEARS = range(1980, 2036)
+_YEARS = range(1945, 2036)
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def guess_columns(file: LabelledFile, places: Places) -> ColumnGuess:
             others = [v.name for v in able[1:4]]
             notes[role] = f"guess: {able[0].label or 'by its name'}"
             notes[role] += f"; also there: {', '.join(others)}" if others else ""
-    columns = {role: (variable.name,) for role, variable in found.items()}
+    columns: dict[str, tuple[str, ...]] = {role: (v.name,) for role, v in found.items()}
     if "id" in columns and found["id"].distinct < file.rows and "country" in columns:
         pair = (*columns["country"], *columns["id"])
         if file.distinct_rows(pair) > found["id"].distinct:
@@ -122,8 +122,8 @@ def _names_countries(variable: Variable, places: Places) -> bool:
         return 2 * len(known) > len(variable.texts)
     codes = [code for code in variable.codes if code >= 0]
     named = _named(variable, places)
-    known = [code for code in codes if code in named or places.numbered(code)]
-    return bool(codes) and 2 * len(known) > len(codes)
+    real = [code for code in codes if code in named or places.numbered(code)]
+    return bool(codes) and 2 * len(real) > len(codes)
 
 
 def _own_codes(variable: Variable, places: Places) -> dict[int, str]:
@@ -165,5 +165,3 @@ def _dropped(variables: Iterable[Variable], taken: Iterable[str]) -> dict[str, s
         elif not variable.given:
             dropped[variable.name] = "no row has a value"
     return dropped
-
-

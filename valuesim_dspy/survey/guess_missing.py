@@ -20,7 +20,10 @@ _SAID: Mapping[str, str] = {
     "no-answer": r"no (answer|response)|not (answered|stated|ascertained)|non.?response|left blank",
     MISSING: r"(system |other )?missing|invalid|not available|unknown$",
 }
-_UNSURE = r"not sure|unsure|uncertain|no opinion|undecided|(hard|difficult) to say|haven.?t (heard|thought)"
+_UNSURE = (
+    r"not sure|unsure|uncertain|no opinion|undecided|(hard|difficult) to say|"
+    r"haven.?t (heard|thought)"
+)
 _BY_DIGIT = {6: "not-applicable", 7: "refusal", 8: "dont-know", 9: "no-answer"}
 _NEGATIVE = {code: kind for kind, code in KINDS.items() if code >= -5}
 
@@ -50,9 +53,7 @@ def guess_missing(variable: Variable) -> MissingCodes:
         if code in variable.declared:
             kinds[code] = said or _usual(code)
             if not said:
-                why.setdefault("declared missing in the file, of which kind is a guess", []).append(
-                    code
-                )
+                why.setdefault("declared missing, of which kind is a guess", []).append(code)
         elif said:
             kinds[code] = said
         elif code < 0 and code not in called:
@@ -67,9 +68,10 @@ def guess_missing(variable: Variable) -> MissingCodes:
 
 def plain_label(code: int, label: str) -> str:
     """A label without its own code before it and without brackets around it."""
-    text = re.sub(rf"^\(?{code}\s*[-=.:)]+\s*(?=\S)", "", label.strip())
-    inner = re.fullmatch(r"[\[(<](.*)[\])>]", text)
-    return (inner[1] if inner else text).strip() or label.strip()
+    written = label.replace("{", "(").replace("}", ")").strip()
+    text = re.sub(rf"^\(?{code}(\s*[=:)]+\s*|\.\s+|\s+[-\u2013]\s+)(?=\S)", "", written)
+    inner = re.fullmatch(r"[\[(<]([^()\[\]<>]*)[\])>]", text)
+    return (inner[1] if inner else text).strip() or written or str(code)
 
 
 def kind_said(label: str) -> str | None:
@@ -82,7 +84,7 @@ def kind_said(label: str) -> str | None:
 
 
 def _outside(kinds: dict[int, str], called: Mapping[int, str], why: dict[str, list[int]]) -> None:
-    """"Not sure" is no answer beside the scale, and one in the middle of it."""
+    """Tell that "not sure" is no answer beside the scale, and one in the middle of it."""
     answers = [
         code for code in called if code not in kinds and not re.match(_UNSURE, called[code].lower())
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -11,6 +12,7 @@ from valuesim_dspy.survey.labelled_files import Variable
 
 MAX_OPTIONS = 150
 _COUNTED = range(0, 11)  # numbers without labels that are few enough to choose from
+_LONGEST, _HUNDRED = 20, 101  # of a count, and of a scale whose ends alone are labelled
 _LOW, _HIGH = "the low end", "the high end"
 
 
@@ -66,28 +68,39 @@ def guess_scale(variable: Variable, missing: MissingCodes) -> ScaleGuess | str:
         return "it has fewer than two answers"
     worded = {code: label for code, label in labels.items() if label != str(code)}
     if not worded:
-        return _bare(sorted({*labels, *used}), variable)
+        return _bare(sorted({*labels, *used}), variable, missing)
     low, high = min({*labels, *used}), max({*labels, *used})
-    if high - low >= 4 and len(worded) <= 3 and high <= 100:
+    steps = [code for code in range(low, high + 1) if code not in missing.kinds]
+    if high <= _LONGEST and _counts(labels, worded):
+        numbers = {code: labels.get(code, str(code)) for code in steps}
+        return ScaleGuess("count", numbers, notes=("numbers, the last of them open",))
+    if high - low >= 4 and len(worded) <= 3 and len(steps) == high - low + 1 <= _HUNDRED:
         return _range(low, high, worded)
     if len(labels) < 2 or (len(used) > 11 and 2 * len(labels) < len(used)):
-        return _bare(used, variable)
+        return _bare(used, variable, missing)
     return _listed(labels)
+
+
+def _counts(labels: Mapping[int, str], worded: Mapping[int, str]) -> bool:
+    """Whether the labels are numbers, and one like "10 or more"."""
+    numbered = all(re.search(r"\d", label) for label in worded.values())
+    return numbered and (len(worded) < len(labels) or len(worded) == 1)
 
 
 def _distinct(labels: Mapping[int, str]) -> dict[int, str]:
     """Labels as one finds them, told apart by their code where two are the same."""
-    several = list(labels.values())
+    several = [label.casefold() for label in labels.values()]
     return {
-        code: f"{label} ({code})" if several.count(label) > 1 else label
+        code: f"{label} ({code})" if several.count(label.casefold()) > 1 else label
         for code, label in labels.items()
     }
 
 
-def _bare(codes: list[int], variable: Variable) -> ScaleGuess | str:
+def _bare(codes: list[int], variable: Variable, missing: MissingCodes) -> ScaleGuess | str:
     """Numbers without labels."""
     if variable.kind == "codes" and codes and all(code in _COUNTED for code in codes):
-        options = {code: str(code) for code in range(codes[0], codes[-1] + 1)}
+        steps = range(codes[0], codes[-1] + 1)
+        options = {code: str(code) for code in steps if code not in missing.kinds}
         note = "the numbers have no labels: taken for a count"
         return ScaleGuess("count", options, notes=(note,))
     if codes and codes[0] < 0:
@@ -97,18 +110,18 @@ def _bare(codes: list[int], variable: Variable) -> ScaleGuess | str:
 
 def _range(low: int, high: int, worded: Mapping[int, str]) -> ScaleGuess:
     """A scale of numbers whose ends are labelled."""
-    first, last = worded.get(low), worded.get(high)
-    notes = ["only its ends have labels"]
-    falls = False
-    if first is not None and last is not None:
-        sizes = (strength(first), strength(last))
-        falls = sizes[0] is not None and sizes[1] is not None and sizes[0] > sizes[1]
-        notes.append("more is " + (f'"{first}"' if falls else f'"{last}"'))
-        poles = None
-    else:
-        ends = (first or f"{_LOW}, {low}", last or f"{_HIGH}, {high}")
-        poles = (lowered(ends[0]), lowered(ends[1]))
+    first, last = worded.get(low, str(low)), worded.get(high, str(high))
+    sizes = strength(first), strength(last)
+    falls = sizes[0] is not None and sizes[1] is not None and sizes[0] > sizes[1]
+    notes = ["only its ends have labels", f'more is "{first if falls else last}"']
+    poles = None
+    if first.isdigit() or last.isdigit():
         notes.append("an end has no label: say what it means")
+        ends = [
+            f"{name}, {end}" if end.isdigit() else lowered(end)
+            for name, end in ((_LOW, first), (_HIGH, last))
+        ]
+        poles = (ends[0], ends[1])
     order = "descending" if falls else "ascending"
     return ScaleGuess("ordinal", dict(worded), (low, high), order, poles, tuple(notes))
 
@@ -120,13 +133,15 @@ def _listed(labels: Mapping[int, str]) -> ScaleGuess:
         if len(nos) == 1:
             order = (nos[0], *(code for code in codes if code not in nos))
             return ScaleGuess("binary", labels, order=order)
-        return ScaleGuess("nominal", labels, notes=("two options, and neither is a no",))
+        return ScaleGuess("nominal", labels, notes=("neither of the two is a no",))
     way = runs([labels[code] for code in codes]) if len(codes) > 2 else 0
     if not way:
         note = "its labels show no order: nominal"
         return ScaleGuess("nominal", labels, notes=(note,))
     order = tuple(codes if way > 0 else reversed(codes))
     notes = [f'more is "{labels[order[-1]]}"']
+    if labels[order[0]].isdigit() or labels[order[-1]].isdigit():
+        return ScaleGuess("count", labels, order=order, notes=("an end is a bare number",))
     beside = [str(code) for code in labels if code not in codes]
     notes += [f"off the scale: {', '.join(beside)}"] if beside else []
     if beside:
@@ -139,13 +154,13 @@ def lowered(text: str) -> str:
     """A label as it reads inside a sentence: a small first letter, but for names and I."""
     if text.isupper() and len(text) > 4:
         return text.lower()
-    first, _, rest = text.partition(" ")
+    first = text.partition(" ")[0]
     named = first == "I" or first[1:2].isupper() or first.startswith("I'") or first in _NAMES
     return text if named or not first[:1].isupper() else first[:1].lower() + text[1:]
 
 
 _NAMES = frozenset(
-    "European Europe Sunday Internet English Muslim Muslims Jews Jewish Christian Christians "
-    "Catholic Protestant Islam Islamic Roman God Western United Arab Africa African Asian Asia "
-    "American America".split()
+    ("Africa", "African", "America", "American", "Arab", "Asia", "Asian", "Catholic", "Christian")
+    + ("Christians", "English", "Europe", "European", "God", "Internet", "Islam", "Islamic")
+    + ("Jewish", "Jews", "Muslim", "Muslims", "Protestant", "Roman", "Sunday", "United", "Western")
 )

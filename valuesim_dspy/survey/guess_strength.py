@@ -1,9 +1,10 @@
-"""Guess how much a label says: from never, none, strongly disagree to always, all, strongly agree."""
+"""Guess how much a label says: never, not at all and strongly disagree little, always much."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 
 # The first that matches counts: how often, how much.
 _AMOUNTS: tuple[tuple[str, float], ...] = (
@@ -60,13 +61,18 @@ _DEGREES: tuple[tuple[str, float], ...] = (
     (r"slight|\ba little|\ba bit|\bjust\b", 0.5),
 )
 _OFF_SCALE = r"other\b|it depends|depends|neither of|none of (the|these)|not allowed|not eligible"
+_STATEMENT = 8  # more words than that are no step of a scale
 _NOT = r"\bnot\b|n't\b|\bno\b|\bhardly\b"
-_WEAK = r"\bhardly\b|\b(not|n't) (very|particularly|really|so|too|quite|especially)|\bnot\b.*\bmuch$"
+_WEAK = (
+    r"\bhardly\b|\b(not|n't) (very|particularly|really|so|too|quite|especially)|\bnot\b.*\bmuch$"
+)
 
 
 def strength(label: str) -> float | None:
     """How much a label says, from -3 (never, not at all) to 3.5; None where nobody can tell."""
     text = label.lower().replace("\u2019", "'")
+    if len(text.split()) > _STATEMENT:
+        return None
     if re.search(_NEUTRAL, text):
         return 0.0
     for pattern, amount in _AMOUNTS:
@@ -123,7 +129,7 @@ def runs(labels: Sequence[str]) -> int:
 
 def _way(sizes: Sequence[float]) -> int:
     """1 for rising, -1 for falling; two neighbours may say the same."""
-    steps = [b - a for a, b in zip(sizes, sizes[1:], strict=False)]
+    steps = [b - a for a, b in pairwise(sizes)]
     if not steps or steps.count(0.0) > 1 or not any(steps):
         return 0
     if all(step >= 0 for step in steps):

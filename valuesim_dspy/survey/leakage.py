@@ -104,9 +104,19 @@ def fold_leakage(respondents: Respondents, train: Sequence[int], fold: Fold) -> 
         train: The places of the training people, who alone are looked at.
         fold: Which questions are known, and which are asked.
     """
-    shown = {name for name in fold.codebook.questions if not fold.codebook[name].private}
+    return _leakage(fold, *_measured(respondents, train, fold.seed))
+
+
+def _measured(
+    respondents: Respondents, train: Sequence[int], seed: int
+) -> tuple[Dependence, Dependence]:
+    """Dependence as it is, and where every question's answers are dealt out at random."""
+    shown = {question.id for question in respondents.codebook if not question.private}
     real = measure_dependence(respondents, train, questions=shown)
-    dealt = measure_dependence(respondents, train, questions=shown, shuffled=fold.seed)
+    return real, measure_dependence(respondents, train, questions=shown, shuffled=seed)
+
+
+def _leakage(fold: Fold, real: Dependence, dealt: Dependence) -> Leakage:
     sets = (_nearness(role, fold, real, dealt) for role in TARGET_ROLES)
     found = tuple(near for near in sets if near is not None)
     return Leakage(real.people, len(fold.dropped), len(fold.dependence), found)
@@ -167,6 +177,7 @@ def fold_lines(
             f"{len(pairs)} pairs of questions across batteries have V of at least {threshold:g} "
             f"and beyond chance, on {found.people} training people (at most {MOST_PEOPLE})"
         )
+    measured = _measured(respondents, train, seed)
     for index in range(1, FOLDS + 1):
         fold = make_fold(
             respondents.codebook,
@@ -178,4 +189,4 @@ def fold_lines(
             dependence=pairs,
         )
         yield fold.describe()
-        yield from (f"  {line}" for line in fold_leakage(respondents, train, fold).lines())
+        yield from (f"  {line}" for line in _leakage(fold, *measured).lines())

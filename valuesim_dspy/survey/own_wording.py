@@ -106,7 +106,8 @@ def _read_yaml(path: Path) -> Texts:
             node = Node(path, (id,), value)
             node.only(("text", "options"))
             texts[id] = {None: node.text("text")} if node.has("text") else {}
-            texts[id].update(node.by_code("options"))
+            for code, label in node.by_code("options").items():
+                texts[id][code] = label
     return texts
 
 

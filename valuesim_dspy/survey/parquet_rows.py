@@ -38,16 +38,14 @@ def read_parquet(path: Path, kinds: Mapping[str, str]) -> RawSurvey:
             check_wanted(path, len(names), found)
             check_rows(path, file.metadata.num_rows)
             _check_size(path, file.metadata, set(found.values()))
-            table = file.read(columns=[names[at] for at in found.values()])
-            table.validate(full=True)
+            columns = {
+                name: _column(path, name, _one(file, names[at]), kinds[name])
+                for name, at in found.items()
+            }
     except (pa.ArrowException, OSError, MemoryError, ValueError, OverflowError) as error:
         if isinstance(error, FileNotFoundError | PermissionError):
             raise
         raise damaged(path, "parquet") from None
-    columns = {
-        name: _column(path, name, table.column(names[at]), kinds[name])
-        for name, at in found.items()
-    }
     return RawSurvey(columns, "", len(names) - len(found))
 
 
@@ -63,6 +61,13 @@ def _check_size(path: Path, metadata: Any, wanted: set[int]) -> None:
     if sum(sizes) > MAX_UNPACKED:
         limit = f"{MAX_UNPACKED / 1e6:.0f} MB"
         raise SurveyDataError(f"would unpack to more than {limit}: no survey file", path=path)
+
+
+def _one(file: Any, name: str) -> Any:
+    """One column of the file; all at once would take several times the memory."""
+    table = file.read(columns=[name])
+    table.validate(full=True)
+    return table.column(0)
 
 
 def _column(path: Path, name: str, column: Any, kind: str) -> Array:

@@ -88,7 +88,8 @@ def _figure(rows: int, path: Path) -> tuple[Any, Any]:
     except ImportError:
         raise MissingDataError("pictures need matplotlib", "pip install matplotlib") from None
     # a figure of its own, without pyplot: no global state, no window system (Agg draws it)
-    figure = Figure(figsize=(_WIDTH, 1.9 + _ROW * max(2, rows)), dpi=_DPI, layout="constrained")
+    size = (_WIDTH, 1.9 + _ROW * max(2, rows))
+    figure: Any = Figure(figsize=size, dpi=_DPI, layout="constrained")
     figure.get_layout_engine().set(w_pad=0.12, h_pad=0.08)
     axes = figure.add_subplot()
     for side in ("top", "right", "left"):

@@ -15,7 +15,7 @@ from valuesim_dspy.errors import ConfigError, MissingDataError
 from valuesim_dspy.survey.answers import number_type
 from valuesim_dspy.survey.checking import make_people
 from valuesim_dspy.survey.codebook import Codebook, Question, load_codebook
-from valuesim_dspy.survey.digests import digest_of, known_digest, remember
+from valuesim_dspy.survey.digests import known_digest
 from valuesim_dspy.survey.people import People, ReadReport, Respondent
 from valuesim_dspy.survey.reading import NEVER_READ, READERS, existing, read_table
 from valuesim_dspy.survey.survey_cache import cached_people, cached_person
@@ -216,8 +216,8 @@ def read_respondents(
         codebook: By default the packaged one.
         columns: The questions to read (sex, age and education come along); None for all.
         cache: Whether to keep what was read, for its owner only, in the user's cache folder and
-            to take it from there the next time; the file's bytes are compared each time. Reads
-            of some `columns` only are never kept.
+            to take it from there the next time, if the file is still the same one (how that is
+            told: `valuesim_dspy.survey.digests`). Reads of some `columns` are never kept.
 
     Raises:
         ConfigError: `columns` names something that the codebook does not have.
@@ -235,15 +235,13 @@ def read_respondents(
     asked = [question for question in codebook if question.id in wanted - NEVER_READ]
     if not cache or columns is not None or path.suffix.lower() not in READERS:
         return Respondents(_read(path, codebook, asked))
-    digest = remember(path, digest_of(path))
+    digest = known_digest(path)
     read = partial(_read, path, codebook, asked, digest)
     return Respondents(cached_people(path, digest, codebook, read))
 
 
 def read_respondent(path: str | Path, id: str, *, codebook: Codebook | None = None) -> Respondent:
     """Read one person of a survey file, from the cache without reading the others.
-
-    Whether the file is still the one in the cache is judged by its size and times, not its bytes.
 
     Args:
         path: A file as for `read_respondents`, which is called if the cache does not hold it.

@@ -9,9 +9,10 @@ it. Its `version` and `doi` columns say so in every row.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,7 @@ from valuesim_dspy.survey.dimensions import (
 )
 from valuesim_dspy.survey.gaps import add_exceptions, leave_gaps
 from valuesim_dspy.survey.households import Households
+from valuesim_dspy.survey.official import official
 from valuesim_dspy.survey.responses import GradedModel, graded_items, published_shares
 
 if TYPE_CHECKING:
@@ -43,6 +45,7 @@ SYNTHETIC_STAMP = "synthetic"
 SYNTHETIC_VERSION = "SYNTHETIC-1"
 SYNTHETIC_DOI = "synthetic, not survey data"
 DEFAULT_SIZE = 5000
+BLOCK = 20_000  # people who are drawn together
 
 Column = NDArray[Any]
 _QUESTIONS = "wvs7_questions"
@@ -97,13 +100,23 @@ def synthesize(n: int, *, seed: int = 0, codebook: Codebook | None = None) -> Re
     )
 
 
-def write_synthetic(path: str | Path, n: int = DEFAULT_SIZE, *, seed: int = 0) -> Path:
+def write_synthetic(
+    path: str | Path,
+    n: int = DEFAULT_SIZE,
+    *,
+    seed: int = 0,
+    official_shape: bool = False,
+) -> Path:
     """Write a synthetic population as a CSV file with the official columns.
+
+    It is drawn and written a few countries at a time: memory grows with the largest country.
 
     Args:
         path: The file; replaced if it exists.
         n: How many people, at least 1.
         seed: The same seed writes the same bytes.
+        official_shape: Whether to write as many columns as the official file has, those that
+            nothing reads filled with a constant.
 
     Returns:
         The path.
@@ -118,29 +131,49 @@ def write_synthetic(path: str | Path, n: int = DEFAULT_SIZE, *, seed: int = 0) -
     path = Path(path)
     if not path.parent.is_dir():
         raise MissingDataError(f"{path.parent}: no such folder", "make it, or choose another")
-    table = pa.table(_columns(n, seed))
     part = path.with_name(path.name + ".part")
-    pa.csv.write_csv(table, part)
-    part.replace(path)
+    blocks = (pa.table(official(block) if official_shape else block) for block in _blocks(n, seed))
+    first = next(blocks)
+    try:
+        with pa.csv.CSVWriter(part, first.schema) as writer:
+            for table in chain([first], blocks):
+                writer.write_table(table)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
     return path
 
 
 def _columns(n: int, seed: int) -> dict[str, Column]:
     """Return all columns of the file in its order."""
+    blocks = list(_blocks(n, seed))
+    if len(blocks) == 1:
+        return blocks[0]
+    return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
+
+
+def _blocks(n: int, seed: int) -> Iterator[dict[str, Column]]:
+    """Yield all columns for whole countries, as many at a time as fit in a block."""
     if n < 1:
         raise ConfigError("give at least 1 respondent", key="respondents", value=n)
     if seed < 0:
         raise ConfigError("give a seed of 0 or more", key="seed", value=seed)
     population, spec = load_population(), read_population(_QUESTIONS)
     country = spread_evenly(n, len(population.countries))
-    draws = [np.random.default_rng([seed, stream]) for stream in range(6)]
-    people = draw_people(population, country, draws[0])
-    answers = _value_answers(people, draws[1:4])
-    homes = Households(population, people, draws[4])
-    answers |= homes.answers()
-    add_exceptions(answers, population, draws[5])
-    leave_gaps(answers, people, population, spec, draws[5])
-    return {**_technical(population, people, homes, draws[5]), **_in_file_order(answers)}
+    together = max(1, BLOCK * len(population.countries) // n)
+    for block in range(country[-1] // together + 1):
+        here = country[country // together == block]
+        # The first block's numbers are those of a population that fits in one.
+        entropy = [[seed, stream, *([block] if block else [])] for stream in range(6)]
+        draws = [np.random.default_rng(words) for words in entropy]
+        people = draw_people(population, here, draws[0])
+        answers = _value_answers(people, draws[1:4])
+        homes = Households(population, people, draws[4])
+        answers |= homes.answers()
+        add_exceptions(answers, population, draws[5])
+        leave_gaps(answers, people, population, spec, draws[5])
+        technical = _technical(population, people, homes, draws[5])
+        yield {**technical, **_in_file_order(answers)}
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ MAX_DIFFERENCE = 3.0
 MIN_PEOPLE = 1000
 """A country of fewer people misses its shares by chance: they are not judged."""
 MIN_IN_ALL = 1000
-"""With fewer people in all, correlations and rare kinds of missing are not judged."""
+"""With fewer people in all, correlations, variances and kinds of missing are not judged."""
 CORRELATIONS = (0.2, 0.6)
 """Where the mean inter-item correlation of an attitude battery belongs."""
 MIN_WITHIN = 0.9
@@ -156,7 +156,7 @@ def _battery_checks(respondents: Respondents) -> Iterator[Check]:
         within = float(np.nanmean(inside)) if not np.isnan(inside).all() else float("nan")
         yield Check(
             f"battery {battery}",
-            f"items correlate by {whole:.2f} on average, {within:.2f} within countries; "
+            f"items correlate by {_told(whole)} on average, {_told(within)} within countries; "
             f"{len(names)} items",
             f"both {low:g} to {high:g}",
             low <= whole <= high and low <= within <= high if enough else None,
@@ -182,18 +182,25 @@ def _variance_check(respondents: Respondents) -> Check:
             places = positions(respondents, question.id)
             groups = [places[(alphas == name) & ~np.isnan(places)] for name in np.unique(alphas)]
             groups = [group for group in groups if len(group)]
+            if not groups:
+                continue
             within = float(np.mean([group.var() for group in groups]))
             between = float(np.var([group.mean() for group in groups]))
             if within + between > 0:
                 shares.append(between / (within + between))
-    more = float(np.mean(np.array(shares) < 0.5))
+    more = sum(share < 0.5 for share in shares) / max(1, len(shares))
+    middle = float(np.median(shares)) if shares else float("nan")
     return Check(
         "differences within and between countries",
-        f"larger within on {more:.0%} of {len(shares)} items; {np.median(shares):.0%} of the "
-        "variance is between on the median item",
+        f"larger within on {more:.0%} of {len(shares)} items; {_told(middle)} of the variance is "
+        "between on the median item",
         f"within on at least {MIN_WITHIN:.0%}",
-        more >= MIN_WITHIN,
+        more >= MIN_WITHIN if len(respondents) >= MIN_IN_ALL else None,
     )
+
+
+def _told(value: float) -> str:
+    return "unknown" if np.isnan(value) else f"{value:.2f}"
 
 
 def _choice_checks(respondents: Respondents) -> Iterator[Check]:
@@ -222,30 +229,35 @@ def _choice_checks(respondents: Respondents) -> Iterator[Check]:
 def _missing_checks(respondents: Respondents) -> Iterator[Check]:
     """The kinds of missing answers: all there, and not asked means asked of nobody there."""
     report, codebook = respondents.report, respondents.codebook
-    cells = len(respondents) * len(codebook)
-    counts = dict.fromkeys(codebook.missing, 0)
-    partly = 0
-    alphas = np.array(respondents.alphas)
-    not_asked = next(code for code, kind in codebook.missing.items() if kind == "not-asked")
-    for question in codebook:
-        codes = respondents.column(question.id)
-        for code in counts:
-            counts[code] += int((codes == code).sum())
-        asked_not = codes == not_asked
-        for country in np.unique(alphas[asked_not]):
-            partly += not asked_not[alphas == country].all()
-    for code, kind in codebook.missing.items():
+    cells = report.answers + sum(report.missing.values())
+    enough = len(respondents) >= MIN_IN_ALL
+    for kind in dict.fromkeys([*codebook.missing.values(), *sorted(report.missing)]):
+        count = report.missing.get(kind, 0)
         yield Check(
-            f"missing: {kind} ({code})",
-            f"{counts[code]:,} of {cells:,} answers ({counts[code] / cells:.2%})",
+            f"missing: {kind}",
+            f"{count:,} of {cells:,} answers ({count / cells:.2%})",
             "some",
-            counts[code] > 0 if len(respondents) >= MIN_IN_ALL else None,
+            count > 0 if enough else None,
         )
+    partly = sum(map(len, _asked_in_part(respondents).values()))
     yield Check(
         "not asked is of whole countries",
-        f"{partly} questions asked of some in a country only",
-        "none",
+        f"{partly} times a question was asked of some in a country only",
+        "never",
         partly == 0,
     )
     unknown = sum(sum(codes.values()) for codes in report.unknown_codes.values())
     yield Check("codes that the codebook lacks", f"{unknown}", "none", unknown == 0)
+
+
+def _asked_in_part(respondents: Respondents) -> dict[str, list[str]]:
+    """The countries where a question was not asked of some people only, by question."""
+    missing = respondents.codebook.missing
+    (not_asked,) = (code for code, kind in missing.items() if kind == "not-asked")
+    alphas, found = np.array(respondents.alphas), {}
+    for question in respondents.codebook:
+        left = respondents.column(question.id) == not_asked
+        partly = [c for c in np.unique(alphas[left]).tolist() if not left[alphas == c].all()]
+        if partly:
+            found[question.id] = partly
+    return found
