@@ -20,6 +20,7 @@ from evals.report import comparison_table, describe_study
 from evals.study import Study, build_arm, open_study
 from evals.tracked_runs import JobRun
 from evals.tracking import Tracker
+from optimize.instruction_scan import instructions_of
 from optimize.planning import (
     announce,
     arms_to_compile,
@@ -202,6 +203,10 @@ class _Steps:
         manifest = self.study.manifest(
             program.kind, program.variant, teleprompter=self.teleprompter.name, scores=scores
         )
+        if instructions_of(program) != instructions_of(build_arm(self.study, arm)):
+            # Whatever wrote them has read training cases, as demos would have been.
+            seen = {"instructions_saw_survey_data": manifest.demos_hold_survey_data}
+            manifest = manifest.model_copy(update=seen)
         if not any(predictor.demos for predictor in program.predictors()):
             manifest = manifest.model_copy(update={"demos_hold_survey_data": False})
         place, codebook = self.folder("programs") / arm, self.study.codebook

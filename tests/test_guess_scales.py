@@ -89,6 +89,7 @@ def test_what_has_no_scale_says_why() -> None:
     assert "too many" in str(guess({n: f"Town {n}" for n in range(MAX_OPTIONS + 1)}))
     assert "fewer than two" in str(guess({1: "Yes"}, [1]))
     assert "fewer than two" in str(guess({9: "No answer"}, [9]))
+    assert "fewer than two" in str(guess({}, [5]))
 
 
 def test_options_are_told_apart() -> None:

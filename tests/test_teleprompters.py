@@ -484,6 +484,57 @@ def test_a_new_teleprompter_is_a_builder_and_a_line(monkeypatch: pytest.MonkeyPa
         run("toy", always(2), budget=Budget(calls=0))
 
 
+def quoting(given: Compilation) -> Compiled:
+    """Write a fact of somebody into the instruction."""
+    program = given.student.reset_copy()
+    program(case=given.trainset[0].case)
+    answer = program.direct.answer
+    fact = max((f.text for f in given.trainset[0].case.profile.facts), key=len)
+    told = f"{answer.signature.instructions} Remember: {fact}"
+    answer.signature = answer.signature.with_instructions(told)
+    return Compiled(program)
+
+
+def test_an_instruction_that_quotes_somebody_is_found() -> None:
+    """The findings hold the quote; the notes, which are printed, only say where to look."""
+    line = Teleprompter("q", "quotes", Settings, quoting, lambda o, n_train, n_val: (1, 1))
+    given = compilation(always(2))
+    made = compile_program(line, given)
+    assert made.instructions_written
+    (found,) = made.findings
+    assert found.predictor == "direct.answer" and found.source == "fact"
+    (note,) = made.notes
+    assert "direct.answer" in note and found.quote not in note.lower()
+    plain = compile_program(TELEPROMPTERS["bootstrap"], replace_options(given))
+    assert not plain.instructions_written and plain.findings == ()
+
+
+def replace_options(given: Compilation) -> Compilation:
+    """Return the compilation with the options of `bootstrap`."""
+    return dataclasses.replace(given, options=TELEPROMPTERS["bootstrap"].parse({}))
+
+
+@pytest.mark.parametrize("name", ["mipro-v2", "copro", "gepa", "infer-rules"])
+def test_a_prompt_lm_that_is_away_ends_the_job(name: str) -> None:
+    """In one line: the user pays for no search that has nothing to try."""
+
+    def away(request: Any) -> Any:
+        raise dspy.LMTransportError("no route", model="m", provider="p")
+
+    prompt_lm = scripted_lm(ScriptedEngine(away), num_retries=0)
+    with pytest.raises(PredictionError, match="prompt LM"):
+        run(name, always(2 if name != "gepa" else 1), SMALL[name], prompt_lm=prompt_lm)
+
+
+@pytest.mark.parametrize("name", ["mipro-v2", "copro", "gepa"])
+def test_a_prompt_lm_on_a_spent_budget_ends_the_job(name: str) -> None:
+    """Though DSPy would go on without an instruction."""
+    meter = Meter("prompts", budget=Budget(calls=0))
+    prompt_lm = scripted_lm(LexicalEngine(), meter=meter)
+    with pytest.raises(BudgetExceededError):
+        run(name, always(1), SMALL[name], prompt_lm=prompt_lm)
+
+
 def test_a_teleprompter_that_leaks_a_case_is_caught() -> None:
     """DSPy's own labeled demos are whole examples: compiling with them is refused."""
 

@@ -1,5 +1,6 @@
 """Watching a student: counts, stops that DSPy cannot swallow, and private output."""
 
+import inspect
 import logging
 import stat
 import sys
@@ -8,11 +9,20 @@ from typing import Any
 
 import dspy
 import pytest
-from people import case, reply, scripted
+from people import case, reply, scripted, scripted_lm
 
-from optimize.watching import StopCompilingError, Watch, private_output, unwatched, watched
+from optimize.watching import (
+    StopCompilingError,
+    Watch,
+    private_output,
+    stopping,
+    unwatched,
+    watched,
+)
 from valuesim_dspy.errors import BudgetExceededError, InvalidAnswerError
+from valuesim_dspy.lexical.engine import ScriptedEngine
 from valuesim_dspy.program import ValueSim
+from valuesim_dspy.usage import Budget, Meter
 
 
 class Spent(dspy.Module):
@@ -53,6 +63,37 @@ def test_a_stop_is_no_exception_that_can_be_swallowed() -> None:
     with scripted([]) as engine, pytest.raises(StopCompilingError):
         healthy(case=case())
     assert engine.requests == [] and watch.runs == 1
+
+
+def test_an_lm_stops_the_job_too() -> None:
+    """Whoever asks it, and through its copies; the LM itself stays as it was."""
+    watch = Watch()
+    lm = scripted_lm(ScriptedEngine([]), meter=Meter("spent", budget=Budget(calls=0)))
+    watching = stopping(lm, watch)
+    for each in (watching, watching.copy(temperature=1.0)):
+        with pytest.raises(StopCompilingError):
+            each("anything")
+    with pytest.raises(BudgetExceededError):
+        lm("anything")
+    with pytest.raises(StopCompilingError):
+        watch.start()
+
+
+def test_backstories_are_kept_for_the_scan_each_once() -> None:
+    """In the order of their coming."""
+    watch = Watch()
+    student = watched(ValueSim("vote"), watch)
+    story = {"backstory": "You live by the sea."}
+    with scripted([story, *[reply(2)] * 6]):
+        student(case=case("Q69"))
+        student(case=case("Q70"))
+    assert list(watch.stories) == ["You live by the sea."] and watch.answered == 2
+
+
+def test_the_source_of_a_watched_program_can_be_read() -> None:
+    """Teleprompters show the program's code to the LM that writes."""
+    source = inspect.getsource(type(watched(ValueSim("single"), Watch())))
+    assert source.startswith("class ValueSim(")
 
 
 def test_unwatched_takes_off_all_that_was_attached() -> None:

@@ -35,10 +35,9 @@ class _InferRules(InferRules):
     def induce_natural_language_rules(self, predictor: Any, trainset: Any) -> str:
         if not predictor.demos:
             return ""
-        return str(super().induce_natural_language_rules(predictor, trainset))
-
-    def get_predictor_demos(self, trainset: Any, predictor: Any) -> list[dict[str, Any]]:
-        return [dict(demo) for demo in predictor.demos]
+        demos = [dict(demo) for demo in predictor.demos]
+        # DSPy's own asserts that no other error than a full context can come of this.
+        return str(self.rules_induction_program(self.format_examples(demos, predictor.signature)))
 
     def update_program_instructions(self, predictor: Any, natural_language_rules: str) -> None:
         if natural_language_rules:

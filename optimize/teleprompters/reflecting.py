@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import dspy
 from dspy.teleprompt import COPRO, GEPA, SIMBA
+from dspy.teleprompt.gepa.instruction_proposal import InstructionProposer
 from dspy.teleprompt.simba_utils import append_a_demo, append_a_rule
 from pydantic import Field
 
@@ -14,6 +15,7 @@ from optimize.compilation import Candidate, Compilation, Compiled
 from optimize.feedback import make_feedback
 from optimize.teleprompters.bootstrapping import UNCOMPILED
 from optimize.teleprompters.options import CommonOptions
+from valuesim_dspy.errors import PredictionError
 from valuesim_dspy.modules import BackstoryWriter
 
 MERGES = 5
@@ -53,12 +55,56 @@ class CoproOptions(CommonOptions):
     temperature: float = Field(1.4, ge=0, le=2, description="of the prompt LM")
 
 
+class _Asked:
+    """Counts what the prompt LM was asked to write; GEPA and SIMBA go on where that fails."""
+
+    def __init__(self) -> None:
+        self.times = self.failed = 0
+
+    def watch(self, write: Callable[..., Any]) -> Callable[..., Any]:
+        """Return the same, counted."""
+
+        def counted(*args: Any, **known: Any) -> Any:
+            self.times += 1
+            self.failed += 1
+            written = write(*args, **known)
+            self.failed -= 1
+            return written
+
+        return counted
+
+    def notes(self) -> tuple[str, ...]:
+        """Say how often it failed.
+
+        Raises:
+            PredictionError: It never wrote anything.
+        """
+        if self.times and self.failed == self.times:
+            raise PredictionError(
+                f"the prompt LM failed at, or its reply could not be read in, all {self.times} "
+                "requests for an instruction; see the teleprompter's log"
+            )
+        told = f"{self.failed} of {self.times} requests to the prompt LM failed while compiling"
+        return (told,) if self.failed else ()
+
+
+class _Proposer(InstructionProposer):
+    """GEPA's own proposer, counted."""
+
+    propose: Any
+
+    def __init__(self, asked: _Asked) -> None:
+        super().__init__()
+        self.propose = asked.watch(self.propose)
+
+
 def gepa(compilation: Compilation) -> Compiled:
     """Reflect on single cases with feedback, and keep the Pareto front on the valset."""
     options = compilation.options
     names = {name for name, _ in compilation.student.named_predictors()}
     for _, writer in compilation.student.named_sub_modules(BackstoryWriter):
         writer.traced = not writer._compiled
+    asked = _Asked()
     budget = {"max_metric_calls": options.runs} if options.auto == "explicit" else {}
     optimizer = GEPA(
         metric=make_feedback(compilation.score),
@@ -68,6 +114,7 @@ def gepa(compilation: Compilation) -> Compiled:
         reflection_lm=compilation.prompt_lm.copy(
             temperature=options.temperature, rollout_id=compilation.derived("reflection")
         ),
+        instruction_proposer=_Proposer(asked),
         use_merge=options.merge and len(names) > 1,
         max_merge_invocations=MERGES,
         num_threads=compilation.workers,
@@ -82,7 +129,7 @@ def gepa(compilation: Compilation) -> Compiled:
         Candidate(step, f"reflection-{step}" if step else UNCOMPILED, float(score), 0)
         for step, score in enumerate(found.val_aggregate_scores)
     )
-    return Compiled(best, candidates, candidates[found.best_idx].name)
+    return Compiled(best, candidates, candidates[found.best_idx].name, asked.notes())
 
 
 def gepa_runs(
@@ -121,9 +168,13 @@ def simba(compilation: Compilation) -> Compiled:
         num_threads=compilation.workers,
     )
     demo = _right_steps(append_a_demo(optimizer.demo_input_field_maxlen), compilation)
-    optimizer.strategies = [demo, _without_people] if max_demos else [_without_people]
-    seed = compilation.derived("simba")
-    return Compiled(optimizer.compile(compilation.student, trainset=trainset, seed=seed))
+    asked = _Asked()
+    rule = _without_people(asked.watch(append_a_rule))
+    optimizer.strategies = [demo, rule] if max_demos else [rule]
+    best = optimizer.compile(
+        compilation.student, trainset=trainset, seed=compilation.derived("simba")
+    )
+    return Compiled(best, notes=asked.notes())
 
 
 def _right_steps(append: Callable[..., bool], compilation: Compilation) -> Callable[..., bool]:
@@ -137,16 +188,20 @@ def _right_steps(append: Callable[..., bool], compilation: Compilation) -> Calla
     return append_right
 
 
-def _without_people(bucket: list[Any], system: Any, **known: Any) -> bool:
-    """Append a rule; what the prompt LM sees is condensed, and no case but its question.
+def _without_people(append: Callable[..., bool]) -> Callable[..., bool]:
+    """Return the strategy, shown condensed traces and of a case no more than its question.
 
     SIMBA would serialise the case, which holds every answer, and the whole backstory.
     """
-    shown = [
-        {**run, "example": _shown(run["example"]), "prediction": _told(run["prediction"])}
-        for run in bucket
-    ]
-    return bool(append_a_rule(shown, system, **known))
+
+    def append_a_rule_(bucket: list[Any], system: Any, **known: Any) -> bool:
+        shown = [
+            {**run, "example": _shown(run["example"]), "prediction": _told(run["prediction"])}
+            for run in bucket
+        ]
+        return append(shown, system, **known)
+
+    return append_a_rule_
 
 
 def _shown(example: dspy.Example) -> dspy.Example:

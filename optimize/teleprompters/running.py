@@ -25,6 +25,7 @@ from optimize.watching import (
     watched,
 )
 from valuesim_dspy.errors import ConfigError, PredictionError
+from valuesim_dspy.preflight import describe_error
 from valuesim_dspy.simulate import STOPS
 
 MAX_ERRORS = 2**31
@@ -59,6 +60,8 @@ def compile_program(teleprompter: Teleprompter, compilation: Compilation) -> Com
             compiled = build(teleprompter, given)
         except StopCompilingError as stop:
             raise stop.error from None
+        except dspy.LMError as error:
+            raise PredictionError(f"the prompt LM failed: {describe_error(error)}") from None
         except AdapterParseError as error:
             # The program's own replies are read, and failed, elsewhere: this one was to be an
             # instruction. What it says may hold rows, so it stays out of the message.

@@ -154,8 +154,8 @@ def _dropped(variables: Iterable[Variable], taken: Iterable[str]) -> dict[str, s
     for variable in variables:
         if variable.name in taken:
             continue
-        weight = re.match(_LABELS["weight"], variable.label, re.I) and not variable.labels
-        if weight or variable.name.lower() in (*_NAMES["weight"], *_NAMES["pooled_weight"]):
+        named = variable.name.lower() in (*_NAMES["weight"], *_NAMES["pooled_weight"])
+        if not variable.labels and (named or re.match(_LABELS["weight"], variable.label, re.I)):
             dropped[variable.name] = "a weight"
         elif re.match(_NEVER, variable.label, re.I):
             dropped[variable.name] = "about the interview, not the person"

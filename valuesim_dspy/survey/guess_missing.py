@@ -102,20 +102,22 @@ def _by_convention(
     why: dict[str, list[int]],
 ) -> None:
     """Codes without a label that stand apart from the answers: 8 behind 1 to 4, 99, 999."""
-    answers = [code for code in called if code not in kinds]
+    labelled = [code for code in called if code not in kinds]
     bare = [code for code in variable.codes if code not in called and code not in kinds]
-    for code in bare:
-        if set(str(code)[:-1]) - {"7", "8", "9", "6"} or code % 10 not in _BY_DIGIT:
-            continue
-        others = [other for other in bare if other < code and not _repeats(other)]
-        top = max(answers) if answers else 2 * max(others, default=code)
-        if code - top >= 2 and (answers or code >= 777):
+    usual = [code for code in bare if _is_usual(code) and (labelled or code >= 777)]
+    answers = [*labelled, *(code for code in bare if code not in usual)]
+    for code in usual:
+        # numbers without any label must end well before: 777 minutes may be an answer
+        top = max(answers, default=code) * (1 if labelled else 2)
+        if code - top >= 2:
             kinds[code] = _usual(code)
             why.setdefault("no label, read by convention", []).append(code)
+        else:
+            answers.append(code)
 
 
-def _repeats(code: int) -> bool:
-    return code >= 777 and len(set(str(code))) == 1
+def _is_usual(code: int) -> bool:
+    return not set(str(code)[:-1]) - set("6789") and code % 10 in _BY_DIGIT
 
 
 def _usual(code: int) -> str:

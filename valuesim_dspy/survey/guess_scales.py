@@ -98,6 +98,8 @@ def _distinct(labels: Mapping[int, str]) -> dict[int, str]:
 
 def _bare(codes: list[int], variable: Variable, missing: MissingCodes) -> ScaleGuess | str:
     """Numbers without labels."""
+    if len(codes) < 2:
+        return "it has fewer than two answers"
     if variable.kind == "codes" and codes and all(code in _COUNTED for code in codes):
         steps = range(codes[0], codes[-1] + 1)
         options = {code: str(code) for code in steps if code not in missing.kinds}

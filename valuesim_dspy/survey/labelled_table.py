@@ -93,9 +93,7 @@ def write_labelled(table: LabelledTable, path: str | Path) -> list[Path]:
 
 
 def _write_sav(table: LabelledTable, path: Path) -> list[Path]:
-    import pyreadstat
-
-    known = _known(table, ".sav")
+    pyreadstat, known = _library(".sav"), _known(table, ".sav")
     # The codes that stand for no answer are left out by SPSS and by R's haven.
     ranges = {
         name: [{"lo": float(min(labels.missing)), "hi": -1.0}]
@@ -118,12 +116,19 @@ def _write_sav(table: LabelledTable, path: Path) -> list[Path]:
 
 
 def _write_dta(table: LabelledTable, path: Path) -> list[Path]:
-    import pyreadstat
+    pyreadstat = _library(".dta")
 
     def write(part: Path, frame: Any, options: Mapping[str, Any]) -> None:
         pyreadstat.write_dta(frame, str(part), version=14, **options)
 
     return [_write_frame(table, path, _known(table, ".dta"), write)]
+
+
+def _library(suffix: str) -> Any:
+    if importlib.util.find_spec("pyreadstat") is None:
+        how = "pip install 'valuesim-dspy[survey]', or write CSV"
+        raise MissingDataError(f"pyreadstat, which writes {suffix}, is not installed", how)
+    return importlib.import_module("pyreadstat")
 
 
 def _known(table: LabelledTable, suffix: str) -> dict[str, Labels]:
@@ -188,9 +193,6 @@ WRITERS: Mapping[str, Callable[[LabelledTable, Path], list[Path]]] = {
 
 def _names(table: LabelledTable, suffix: str) -> dict[str, str]:
     """Names that the format takes, by column."""
-    if importlib.util.find_spec("pyreadstat") is None:
-        how = "pip install 'valuesim-dspy[survey]', or write CSV"
-        raise MissingDataError(f"pyreadstat, which writes {suffix}, is not installed", how)
     names: dict[str, str] = {}
     for name in table.columns:
         fit = _NAME.sub("_", name)
