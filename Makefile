@@ -20,7 +20,7 @@ DEMO_SET := $(if $(MODEL),--set task_lm.model=$(MODEL)) \
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
-		--constraint constraints.txt --editable ".[dev]"
+		--constraint constraints.txt --editable ".[dev,survey]"
 	touch $@
 
 venv: $(STAMP)

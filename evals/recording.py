@@ -55,7 +55,7 @@ def result_metrics(result: Result, *, reference: Result | None = None) -> dict[s
     numbers["failed_calls"] = float(result.failed_calls)
     if result.needed.estimated_calls:
         numbers["calls_estimated"] = float(result.needed.estimated_calls)
-    if reference is not None and result.is_valid and reference.is_valid:
+    if reference is not None and comparable(result, reference):
         gap = paired_difference(result.frame, reference.frame, seed=0)
         numbers |= {
             "accuracy_minus_rag": gap.estimate,
@@ -63,3 +63,8 @@ def result_metrics(result: Result, *, reference: Result | None = None) -> dict[s
             "accuracy_minus_rag_high": gap.high,
         }
     return numbers
+
+
+def comparable(result: Result, reference: Result) -> bool:
+    """Whether a difference may be taken: both valid, and cold and warm never mixed."""
+    return result.is_valid and reference.is_valid and result.knows == reference.knows

@@ -110,7 +110,7 @@ def describe_study(study: Study, *, date: datetime.date) -> dict[str, str]:
     return {
         "data": f"{people.stamp or 'survey'} {people.digest[:12]}, {len(people):,} respondents",
         "fold": f"{fold.strategy} {fold.index} of {fold.of}, seed {fold.seed}",
-        "split": f"{sizes}, seed {split.seed}",
+        "split": f"{split.kind}, {sizes}, seed {split.seed}",
         "leakage": study.leakage.phrase(),
         "task LM": study.task_lm.model,
         "embedder": study.retriever.embedder.name,

@@ -165,6 +165,7 @@ class _Steps:
             prompt_lm=lms.get("prompt_lm"),
             teacher_lm=lms.get("teacher_lm"),
             threads=self.study.config.threads,
+            demos=self.study.config.compile.demos,
             log=self.folder("logs") / f"{arm}.log",
         )
         print(f"compiling {arm} with {self.teleprompter.name} ...", flush=True)  # noqa: T201

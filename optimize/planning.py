@@ -10,9 +10,13 @@ from evals.baselines import BASELINES
 from evals.estimate import Cost, benchmark_cost, cost_lines, prices
 from evals.study import Study, build_arm
 from optimize.teleprompters import TELEPROMPTERS, Teleprompter
+from optimize.teleprompters.choosing import chosen_predictors
 from valuesim_dspy.config import JobConfig
 from valuesim_dspy.errors import ConfigError
 from valuesim_dspy.program import VARIANTS
+
+# One request that writes an instruction: it holds examples or a summary of them.
+PROMPT_COST = Cost((1, 1), (500, 4000), (50, 500))
 
 
 def find_teleprompter(config: JobConfig) -> Teleprompter:
@@ -21,13 +25,6 @@ def find_teleprompter(config: JobConfig) -> Teleprompter:
     Raises:
         ConfigError: There is none of that name, or none that works as the config wants.
     """
-    if config.compile.demos == "none":
-        raise ConfigError(
-            "every teleprompter here compiles by demos, and none would be left",
-            key="compile.demos",
-            value="none",
-            allowed=["data"],
-        )
     name = config.compile.teleprompter
     if name not in TELEPROMPTERS:
         raise ConfigError(
@@ -36,7 +33,15 @@ def find_teleprompter(config: JobConfig) -> Teleprompter:
             value=name,
             allowed=TELEPROMPTERS,
         )
-    return TELEPROMPTERS[name]
+    teleprompter = TELEPROMPTERS[name]
+    if config.compile.demos == "none" and not teleprompter.writes:
+        raise ConfigError(
+            f"{name} compiles by demos, and none would be left",
+            key="compile.demos",
+            value="none",
+            allowed=["data"],
+        )
+    return teleprompter
 
 
 def arms_to_compile(config: JobConfig) -> list[str]:
@@ -92,8 +97,12 @@ def announce(
     for name, program in students.items():
         phases[f"measuring {name}, twice"] = _measuring(program, sets).scaled(2, 2)
         one_run = benchmark_cost(program, sets["train"][:1])
-        times = teleprompter.runs(options, len(sets["train"]), len(sets["val"]))
-        phases[f"compiling {name}"] = one_run.scaled(*times)
+        sizes = (len(sets["train"]), len(sets["val"]))
+        count = len(chosen_predictors(program, getattr(options, "predictors", "all")))
+        phases[f"compiling {name}"] = one_run.scaled(*teleprompter.runs(options, *sizes, count))
+        written = teleprompter.prompts(options, *sizes, count)
+        if written[1]:
+            phases[f"prompts for {name}"] = PROMPT_COST.scaled(*written)
     model = study.task_lm.model
     print(f"estimate, nothing of it cached ({model}):", flush=True)  # noqa: T201
     print("\n".join(cost_lines(phases, prices(study.config.task_lm))), flush=True)  # noqa: T201

@@ -134,3 +134,13 @@ def names_nobody(prompts: Sequence[str], examples: Sequence[dspy.Example]) -> bo
 def read(path: Path) -> str:
     """Return what a log holds."""
     return path.read_text(encoding="utf-8", errors="replace")
+
+
+SMALL: dict[str, dict[str, Any]] = {
+    "bootstrap-optuna": {"trials": 4, "pool": 6},
+    "mipro-v2": {"auto": "explicit", "candidates": 3, "trials": 4},
+    "gepa": {"auto": "explicit", "runs": 30},
+    "simba": {"batch": 4, "candidates": 2, "steps": 2},
+    "copro": {"breadth": 2, "depth": 1},
+    "infer-rules": {"candidates": 2},
+}

@@ -112,6 +112,15 @@ def test_a_masked_view_shows_nothing_else() -> None:
     assert dict(seen.masked([])) == {}
 
 
+@pytest.mark.parametrize("row", [0, 1, 2])
+@pytest.mark.parametrize("only", [None, {"Q1", "Q261"}, set()])
+def test_all_codes_at_once_are_those_one_by_one(row: int, only: set[str] | None) -> None:
+    """The quick way shows neither more nor less than the view, in the same order."""
+    seen = Answers(table(), row) if only is None else Answers(table(), row).masked(only)
+    assert list(seen.codes().items()) == [(id, seen[id]) for id in seen]
+    assert all(type(code) is int for code in seen.codes().values())
+
+
 def test_views_are_light_and_equal_by_content() -> None:
     """A view holds no dictionary; two views of the same answers are equal and hash alike."""
     answers = table()

@@ -8,7 +8,16 @@ import numpy as np
 import pytest
 
 from valuesim_dspy.errors import ConfigError, SurveyDataError
-from valuesim_dspy.survey.describing import BAR, describe_question, report_lines
+from valuesim_dspy.survey.describing import (
+    BAR,
+    answered_by_section,
+    describe_question,
+    distribution,
+    distribution_lines,
+    of_country,
+    overview_lines,
+    report_lines,
+)
 from valuesim_dspy.survey.respondents import Respondents
 
 
@@ -151,3 +160,54 @@ def test_what_cannot_be_counted_is_refused(
     """The question or the country is named, with those that are there."""
     with pytest.raises(error, match=said):
         describe_question(people(), question, country=country)
+
+
+def test_a_distribution_as_numbers() -> None:
+    """Counts and weights by option, in the options' order; shares are of valid answers."""
+    found = distribution(people(), "Q46")
+    assert found.counts == (5, 3, 1, 0) and found.weights == (5.0, 6.0, 2.0, 0.0)
+    assert (found.total, found.silent, found.synthetic) == (9, 1, False)
+    assert sum(found.shares) == pytest.approx(1.0) and sum(found.weighted) == pytest.approx(1.0)
+    nobody = distribution(people(), "Q57")
+    assert nobody.shares == (0.0, 0.0) and nobody.weighted == (0.0, 0.0) and nobody.silent == 10
+    assert describe_question(people(), "Q46") == distribution_lines(found)
+
+
+def test_the_overview_goes_by_section() -> None:
+    """Each question that has a column, with its most frequent option; no other section."""
+    lines = overview_lines(people(Q57=np.array([2] * 6 + [1] * 4), Q262=np.arange(20, 30)))
+    assert lines[0] == "10 people" and lines[1] == ""
+    assert [line for line in lines if line and not line.startswith("  ")] == [
+        "10 people",
+        "Happiness and wellbeing (90.0% answered)",
+        "Social capital, trust and membership of organisations (100.0% answered)",
+        "Demographic and socioeconomic background (100.0% answered)",
+    ]
+    happy = next(line for line in lines if line.startswith("  Q46 "))
+    assert "9 answered,  55.6% (weighted  38.5%) Very happy" in happy
+    trust = next(line for line in lines if line.startswith("  Q57 "))
+    assert "60.0% (weighted  46.7%) Need to be very careful" in trust
+    assert next(line for line in lines if line.startswith("  Q262 ")).endswith("10 answered, open")
+
+
+def test_the_overview_of_a_country() -> None:
+    """Only its people; a question that none of them answered says so."""
+    lines = overview_lines(people(Q57=np.array([2] * 6 + [-4] * 4)), country="DEU")
+    assert lines[0] == "4 people of DEU"
+    assert next(line for line in lines if line.startswith("  Q57 ")).endswith("0 answered")
+    with pytest.raises(ConfigError, match="allowed: DEU, JPN"):
+        overview_lines(people(), country="FRA")
+
+
+def test_synthetic_people_are_called_so_in_the_overview() -> None:
+    """Before anything is counted."""
+    made_up = overview_lines(people(version=np.array(["SYNTHETIC-1"] * 10)))
+    assert "no evidence about anyone" in made_up[1]
+
+
+def test_people_of_a_country_and_sections() -> None:
+    """Everyone for None; shares by section count what was answered of what has a column."""
+    everyone = people()
+    assert of_country(everyone, None) is everyone
+    assert set(of_country(everyone, "JPN").alphas) == {"JPN"}
+    assert answered_by_section(everyone) == {"wellbeing": pytest.approx(0.9)}

@@ -62,6 +62,26 @@ def test_a_v_name_with_another_label_is_not_taken() -> None:
     assert guess(bare).columns["id"] == ("V3",)
 
 
+def test_the_columns_of_the_joint_file_of_evs_and_wvs() -> None:
+    """Both codes of a country are there: the one in letters is taken."""
+    found = guess(
+        variable("cntry", "country (ISO 3166-1 Numeric code)", codes=(392, 840)),
+        variable("cntry_AN", "country", kind="text", codes=(), texts=("JP", "US")),
+        variable("uniqid", "unified respondent number", codes=tuple(range(ROWS))),
+        variable("gwght", "calibration weight", kind="numbers", codes=()),
+        variable("pwght", "population size weight", kind="numbers", codes=()),
+        variable("year", "survey year", codes=(2017, 2018)),
+        variable("A001", "important in life: family", labels={1: "very important", 2: "no"}),
+    )
+    assert found.columns["country"] == ("cntry_AN",) and found.columns["id"] == ("uniqid",)
+    assert found.columns["weight"] == ("gwght",) and found.columns["year"] == ("year",)
+    assert found.dropped == {
+        "cntry": "also like the column for country",
+        "gwght": "a weight",
+        "pwght": "a weight",
+    }
+
+
 def test_country_codes_of_the_files_own() -> None:
     """Numbers that are labelled with countries, and are not ISO's."""
     labels = {1: "Benin", 2: "Botswana", 3: "Burkina Faso", 4: "Cabo Verde", 5: "Atlantis"}

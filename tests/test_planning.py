@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from compiling import SMALL
 from jobs import BOOTSTRAP, run, small_job
 
 from evals.study import Study, build_arm, open_study
@@ -146,7 +147,7 @@ def test_no_job_needs_more_calls_than_estimated(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
     """The upper end holds; what is paid is what is needed, without a cache."""
-    options = {"candidates": 1} if name == "bootstrap-random-search" else {}
+    options = {**SMALL, "bootstrap-random-search": {"candidates": 1}}.get(name, {})
     done = run(tmp_path, small_job(compile={"teleprompter": name, "options": options}))
     high = phases(capsys.readouterr().out)["all"][1]
     usage = json.loads(done.tracker.read_text(done.job.run_id, "usage.json"))

@@ -374,7 +374,9 @@ def test_a_study_is_described_without_paths_or_hosts() -> None:
     study: Any = SimpleNamespace(
         respondents=People(range(1500)),
         fold=SimpleNamespace(strategy="battery", index=1, of=5, seed=42),
-        split=SimpleNamespace(seed=7, roles=tuple(sets.items()), people=sets.__getitem__),
+        split=SimpleNamespace(
+            kind="random", seed=7, roles=tuple(sets.items()), people=sets.__getitem__
+        ),
         task_lm=SimpleNamespace(model="openai/a-model", api_base="http://host:1"),
         retriever=SimpleNamespace(embedder=SimpleNamespace(name="lexical")),
         leakage=Leakage(2, 0, 0, ()),
@@ -382,7 +384,7 @@ def test_a_study_is_described_without_paths_or_hosts() -> None:
     assert describe_study(study, date=datetime.date(2026, 1, 2)) == {
         "data": "survey 0123456789ab, 1,500 respondents",
         "fold": "battery 1 of 5, seed 42",
-        "split": "train 2, val 1, dev 2, test 1, seed 7",
+        "split": "random, train 2, val 1, dev 2, test 1, seed 7",
         "leakage": "nearest profile question: not measured on 2 training people",
         "task LM": "openai/a-model",
         "embedder": "lexical",

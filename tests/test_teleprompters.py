@@ -12,6 +12,7 @@ from typing import Any
 
 import dspy
 import pytest
+from compiling import SMALL
 from people import ANSWERS, person, prompt_of, reply, scripted_lm
 from pydantic import Field
 
@@ -46,14 +47,6 @@ from valuesim_dspy.survey.codebook import load_codebook
 from valuesim_dspy.usage import Budget, Meter
 
 TRAIN_QUESTIONS, VAL_QUESTIONS = ("Q69", "Q70", "Q121"), ("Q106", "Q164")
-SMALL: dict[str, dict[str, Any]] = {
-    "bootstrap-optuna": {"trials": 4, "pool": 6},
-    "mipro-v2": {"auto": "explicit", "candidates": 3, "trials": 4},
-    "gepa": {"auto": "explicit", "runs": 30},
-    "simba": {"batch": 4, "candidates": 2, "steps": 2},
-    "copro": {"breadth": 2, "depth": 1},
-    "infer-rules": {"candidates": 2},
-}
 BOOTSTRAPS = ("bootstrap", "bootstrap-random-search")
 FULL_ANSWERERS = {f"panel.{name}.answer" for name in ("cognitive", "affective", "behavioral")}
 

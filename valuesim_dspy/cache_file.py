@@ -53,6 +53,9 @@ class CacheFile:
                 self._db, self._process = _open(self.path), os.getpid()
             try:
                 return self._db.execute(statement, values).fetchall()
+            except sqlite3.ProgrammingError:
+                # A closed file is a mistake of the caller's, not damage.
+                raise
             except sqlite3.OperationalError as error:
                 logger.warning("the response cache %s cannot be used now: %s", self.path, error)
             except sqlite3.DatabaseError as error:

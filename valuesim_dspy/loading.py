@@ -26,8 +26,8 @@ from valuesim_dspy.manifest import (
     versions,
 )
 from valuesim_dspy.program import VARIANTS, ValueSim
-from valuesim_dspy.survey.codebook import Codebook
 from valuesim_dspy.store import MLFLOW_ENVIRONMENT, tracking_uri
+from valuesim_dspy.survey.codebook import Codebook
 
 log = logging.getLogger(__name__)
 

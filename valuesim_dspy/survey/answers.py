@@ -149,6 +149,16 @@ class Answers(Mapping[str, int]):
     def __deepcopy__(self, memo: object) -> Answers:
         return self
 
+    def codes(self) -> dict[str, int]:
+        """All of them at once: many times as fast as one by one."""
+        narrow, wide = self._table.narrow[self._row].tolist(), self._table.wide[self._row].tolist()
+        return {
+            question: code
+            for question, (is_long, at) in self._table.places.items()
+            if (code := wide[at] if is_long else narrow[at]) >= 0
+            and (self._only is None or question in self._only)
+        }
+
     def masked(self, questions: Iterable[str]) -> Answers:
         """A view of these questions only, never of more than this view shows."""
         only = frozenset(questions)

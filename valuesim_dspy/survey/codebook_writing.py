@@ -113,7 +113,7 @@ def _scale_name(scale: ScaleGuess) -> str:
 
 
 def _scale(name: str, scale: ScaleGuess) -> Iterator[str]:
-    yield f"  {name}:"
+    yield f"  {_text(name)}:"
     said = _said("; ".join(scale.notes)) if scale.notes else ""
     yield f"    kind: {scale.kind}  {said}".rstrip()
     if scale.range is not None:
@@ -136,9 +136,9 @@ def _scale(name: str, scale: ScaleGuess) -> Iterator[str]:
 def _battery(battery: BatteryGuess, scales: Names) -> Iterator[str]:
     first = battery.items[0]
     words, kind = battery.words(first), kind_of(first)
-    yield f"  - id: {battery.id}"
+    yield f"  - id: {_text(battery.id)}"
     yield f"    kind: {kind}  {GUESS}by what it is called"
-    yield f"    scale: {scales[first.scale.signature][0]}"
+    yield f"    scale: {_text(scales[first.scale.signature][0])}"
     if first.missing.kinds:
         kinds = ", ".join(f"{code}: {what}" for code, what in first.missing.kinds.items())
         why = "; ".join(first.missing.guessed) or "by what the labels say"

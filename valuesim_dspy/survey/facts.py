@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
+from valuesim_dspy.survey.answers import Answers
 from valuesim_dspy.survey.codebook import Codebook, Question
 
 COUNTRY = "COUNTRY"  # the id of the fact that names the country; no question has it
@@ -81,7 +82,7 @@ def make_facts(
     Raises:
         UnknownQuestionError: An answer is to a question that the codebook does not have.
     """
-    known = dict(answers)  # a view of a survey's table is slow to ask four times
+    known = answers.codes() if isinstance(answers, Answers) else answers
     for id in known:
         codebook[id]
     return tuple(

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from valuesim_dspy.survey.columns import TRAITS
 from valuesim_dspy.survey.labelled_files import LabelledFile, Variable
 from valuesim_dspy.survey.wording import Places
 
@@ -63,10 +64,13 @@ def guess_columns(file: LabelledFile, places: Places) -> ColumnGuess:
     """Guess the columns of a file that say who was asked, where, when and at what weight."""
     found: dict[str, Variable] = {}
     notes: dict[str, str] = {}
+    spare: dict[str, str] = {}
     for role in _NAMES:
         able = [v for v in _candidates(file.variables, role) if _fits(v, role, file, places)]
         if able:
             found[role] = able[0]
+            if role not in TRAITS:
+                spare |= {v.name: f"also like the column for {role}" for v in able[1:]}
             others = [v.name for v in able[1:4]]
             notes[role] = f"guess: {able[0].label or 'by its name'}"
             notes[role] += f"; also there: {', '.join(others)}" if others else ""
@@ -78,7 +82,8 @@ def guess_columns(file: LabelledFile, places: Places) -> ColumnGuess:
             notes["id"] = "guess: the number counts anew in each country"
     codes = _own_codes(found["country"], places) if "country" in found else {}
     taken = {name for role in ("id", "country", "year") for name in columns.get(role, ())}
-    return ColumnGuess(columns, notes, codes, _dropped(file.variables, taken))
+    dropped = spare | _dropped(file.variables, taken)
+    return ColumnGuess(columns, notes, codes, dropped)
 
 
 def _candidates(variables: Sequence[Variable], role: str) -> list[Variable]:
