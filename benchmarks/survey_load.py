@@ -86,9 +86,9 @@ def read_first(path: Path) -> Result:
     """Read it with checks and digest, and write the cache."""
     import pyarrow  # noqa: F401 - the others have it, too, before their time is taken
 
+    from valuesim_dspy.survey.cache_folder import cache_folder
     from valuesim_dspy.survey.codebook import load_codebook
     from valuesim_dspy.survey.respondents import read_respondents
-    from valuesim_dspy.survey.survey_cache import cache_folder
 
     load_codebook()
     for kept in cache_folder().glob("*"):
@@ -115,7 +115,7 @@ def read_table(path: Path) -> Result:
     """Let pyarrow read the cache's file, and one group of its rows."""
     from pyarrow import parquet
 
-    from valuesim_dspy.survey.survey_cache import cache_folder
+    from valuesim_dspy.survey.cache_folder import cache_folder
 
     (kept,) = cache_folder().glob("*.parquet")
     seconds, _ = timed(lambda: parquet.ParquetFile(kept).read())

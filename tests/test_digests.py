@@ -12,8 +12,14 @@ import pytest
 
 from valuesim_dspy.errors import SurveyDataError
 from valuesim_dspy.survey import digests
-from valuesim_dspy.survey.digests import MEMORY, digest_of, known_digest, remember
-from valuesim_dspy.survey.survey_cache import cache_folder
+from valuesim_dspy.survey.cache_folder import cache_folder
+from valuesim_dspy.survey.digests import (
+    MEMORY,
+    digest_of,
+    known_digest,
+    remember,
+    remembered_digest,
+)
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="nothing is remembered there")
 
@@ -46,6 +52,8 @@ def test_a_file_as_it_was_is_not_read_again(tmp_path: Path, read: list[Path]) ->
     assert known_digest(path) == hashlib.sha256(b"Q1\n1\n").hexdigest()
     assert known_digest(path) == hashlib.sha256(b"Q1\n1\n").hexdigest()
     assert read == [path]
+    assert remembered_digest(path) == known_digest(path)
+    assert remembered_digest(file(tmp_path, name="other.csv")) is None
 
 
 def test_a_file_of_the_same_size_and_times_is_read(tmp_path: Path, read: list[Path]) -> None:

@@ -24,8 +24,15 @@ def offer(*labels: str, start: int = 1) -> tuple[Option, ...]:
 IMPORTANCE = offer(
     "Very important", "Rather important", "Not very important", "Not at all important"
 )
-AGREEMENT = offer("Strongly agree", "Agree", "Disagree", "Strongly disagree")
-TRUST = offer("Trust completely", "Trust somewhat", "Do not trust very much", "Do not trust at all")
+AGREEMENT_LABELS = ("Strongly agree", "Agree", "Disagree", "Strongly disagree")
+AGREEMENT = offer(*AGREEMENT_LABELS)
+TRUST_LABELS = (
+    "Trust completely",
+    "Trust somewhat",
+    "Do not trust very much",
+    "Do not trust at all",
+)
+TRUST = offer(*TRUST_LABELS)
 TEN = offer("Never justifiable", *map(str, range(2, 10)), "Always justifiable")
 BEFORE_TEN = (
     Option("0", "It is against democracy"),
@@ -57,6 +64,76 @@ def test_labels_of_matter_have_no_order() -> None:
     scale = read_scale(AIMS)
     assert not scale.ordered
     assert scale.points == ()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        offer("Hard to say", *(option.label for option in AGREEMENT)),
+        offer("It depends", *TRUST_LABELS),
+    ],
+)
+def test_an_option_before_the_scale_is_off_it(options: tuple[Option, ...]) -> None:
+    """A way out that stands first does not hide the order of the others."""
+    scale = read_scale(options)
+    assert (scale.first, scale.last) == (1, 4)
+    assert scale.points[0] is None
+    assert scale.slope < 0
+
+
+def test_two_options_on_one_side_are_no_order() -> None:
+    """Words of degree in two opposite statements are not two degrees of one thing."""
+    scale = read_scale(offer("Most people can be trusted", "Need to be very careful"))
+    assert not scale.ordered
+
+
+def test_of_two_options_one_may_be_the_others_opposite() -> None:
+    """An item is important or goes without mention."""
+    scale = read_scale(offer("Important", "Not mentioned"))
+    assert scale.points[0] is not None
+    assert scale.points[1] is not None
+    assert scale.points[0] == -scale.points[1]
+    assert scale.slope < 0
+
+
+def test_a_scale_knows_its_direction_and_its_middle() -> None:
+    """Falling labels have a negative slope, mute ones none; ranks mirror within the scale."""
+    assert read_scale(AGREEMENT).slope < 0
+    assert read_scale(offer("Bad", "Fair", "Good")).slope > 0
+    assert read_scale(TEN).slope == 0.0
+    assert read_scale(TEN).mirrored(0) == 9
+    assert read_scale(BEFORE_TEN).mirrored(1) == 10
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [(IMPORTANCE, True), (AGREEMENT, True), (offer("A lot", "Sometimes", "Not at all"), False)],
+)
+def test_a_scale_has_matter_where_labels_share_a_word(
+    options: tuple[Option, ...], expected: bool
+) -> None:
+    """Importance is a matter, mere degree is none."""
+    assert read_scale(options).has_matter is expected
+
+
+def test_a_denied_label_is_not_the_label() -> None:
+    """ "Not have very much" is not "very much", whether the words stand together or apart."""
+    options = offer("Very much", "A great deal", "Not much", "Not at all")
+    found = place(read_sentence("You do not have very much time."), options)
+    assert found is not None
+    assert found.rank > 1
+
+
+@pytest.mark.parametrize(
+    ("text", "rank"),
+    [("You believe in heaven.", 0), ("You do not believe in heaven.", 1), ("You have no car.", 1)],
+)
+def test_yes_is_what_is_not_denied(text: str, rank: int) -> None:
+    """Of yes and no a plain statement is a yes, and neither particle is taken for a label."""
+    found = place(read_sentence(text), offer("Yes", "No"))
+    assert found is not None
+    assert round(found.rank) == rank
+    assert found.how == DEGREE
 
 
 def test_an_option_beyond_the_end_is_off_the_scale() -> None:

@@ -1,6 +1,5 @@
 """Tests of the choice among options."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from random import Random
 
@@ -9,9 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from valuesim_dspy.lexical.parsing import Demo, Field, Option, Prompt, Task
-from valuesim_dspy.lexical.scales import DEGREE, FORM, LABEL, NUMBER
-from valuesim_dspy.lexical.scoring import NEAR, WEIGHTS, Weights, choose, overlaps
-from valuesim_dspy.lexical.text import read_passage, stem
+from valuesim_dspy.lexical.scoring import NEAR, choose
+from valuesim_dspy.lexical.weights import WEIGHTS
 
 LABELS = ("Very important", "Rather important", "Not very important", "Not at all important")
 IMPORTANCE = tuple(Option(str(code), label) for code, label in enumerate(LABELS, start=1))
@@ -70,7 +68,7 @@ def test_points_on_the_same_scale_carry_over(number: int) -> None:
         f"On whether divorce can be justified, you stand at {number} on a scale from 1 (never "
         "justifiable) to 10 (always justifiable)."
     )
-    choice = choose(ask(facts, "Do you think divorce among friends can be justified?", TEN))
+    choice = choose(ask(facts, "Can divorce among friends be justified?", TEN))
     assert choice.option.code == str(number)
 
 
@@ -157,6 +155,57 @@ def test_a_stressed_field_counts_more() -> None:
     assert other.option.code == "1"
 
 
+def test_the_sum_of_vague_statements_is_bounded() -> None:
+    """Two hundred phrases of degree on a shared word do not outweigh one statement that fits."""
+    vague = "\n".join(f"You very often hear of religion on day {day}." for day in range(200))
+    fits = "Religion is not at all important in your life."
+    assert choose(ask(f"{vague}\n{fits}")).option.code == "4"
+    one, many = choose(ask(vague.split("\n")[0])), choose(ask(vague))
+    assert many.support[0] < one.support[0] + 0.2
+    assert max(many.support) < 0.5
+
+
+def test_points_on_other_scales_do_not_pile_up_at_an_end() -> None:
+    """The direction of a scale with other ends is unknowable: the middle stays the best guess."""
+    facts = "\n".join(
+        f"On satisfaction with {thing}, you stand at 10 on a scale from 1 (low) to 10 (high)."
+        for thing in ("tea", "milk", "rain", "snow", "wind", "sun", "ice", "salt", "fog", "hail")
+    )
+    choice = choose(ask(facts, "Can divorce be justified?", TEN))
+    assert choice.option.code in ("5", "6")
+    assert choice.support[0] == pytest.approx(choice.support[9])
+    assert choice.support[0] > choose(ask("You live in Peru.", "?", TEN)).support[0]
+
+
+def test_a_statement_in_two_fields_is_one_witness() -> None:
+    """A story that repeats a fact adds nothing to it."""
+    facts = "Religion is very important in your life.\nFaith is not very important in your life."
+    story = "You live in Peru. Then again, religion is very important in your life."
+    once, twice = choose(ask(facts)), choose(ask(facts, backstory=story))
+    assert twice.support == pytest.approx(once.support, abs=0.01)
+    changed = choose(ask(facts, backstory=story.replace("very", "rather")))
+    assert changed.support[1] > once.support[1] + 0.2
+
+
+def test_an_option_near_the_others_beats_a_lone_end() -> None:
+    """One end may have the most votes, and yet be the most wrong where the rest is far off."""
+    scale = ("Strongly agree", "Agree", "Disagree", "Strongly disagree")
+    options = tuple(Option(str(code), label) for code, label in enumerate(scale))
+    verbs = ["strongly agree"] * 5 + ["disagree"] * 4 + ["strongly disagree"] * 4
+    facts = "\n".join(f"You {verb} that day {day} is good." for day, verb in enumerate(verbs))
+    prompt = ask(facts, "Is rain good?", options)
+    assert choose(prompt, weights=replace(WEIGHTS, compromise=0.0)).index == 0
+    assert choose(prompt).index == 2
+
+
+def test_items_of_a_list_mostly_go_unnamed() -> None:
+    """Of an offer to name or not to name, the latter is expected where nothing is known."""
+    listed = (Option("1", "Mentioned"), Option("2", "Not mentioned"))
+    assert choose(ask("You live in Peru.", "Would you mention rain?", listed)).option.code == "2"
+    assent = (Option("1", "Yes"), Option("2", "No"))
+    assert choose(ask("You live in Peru.", "Is it rain?", assent)).option.code == "1"
+
+
 def make_demo(answer: str, question: str = QUESTION, facts: str = "You live in Chile.") -> Demo:
     """Return a worked example on the importance scale."""
     options = "\n".join(f"{option.code}: {option.label}" for option in IMPORTANCE)
@@ -168,11 +217,23 @@ def test_demos_on_the_same_options_are_weak_evidence() -> None:
     demos = (make_demo("4"), make_demo("4"), make_demo("4"))
     assert choose(ask("You live in Peru.", demos=demos)).option.code == "4"
     known = "Religion is very important in your life."
-    assert choose(ask(known, demos=demos)).option.code == "1"
+    assert choose(ask(known, demos=demos * 5)).option.code == "1"
+
+
+def test_demos_on_scales_of_the_same_form_tell_of_positions() -> None:
+    """What others answer on a scale of equal length moves the guess, less than the same options."""
+    options = "1: Very good\n2: Fairly good\n3: Fairly bad\n4: Very bad"
+    other = Demo({"question": "How good is rain?", "options": options}, {"answer": "4"})
+    alike = make_demo("4", "How good is rain?")
+    none, form, same = (
+        choose(ask("You live in Peru.", demos=demos)).support[3]
+        for demos in ((), (other,) * 3, (alike,) * 3)
+    )
+    assert none < form < same
 
 
 def test_demos_on_other_options_tell_nothing() -> None:
-    """A code means something else on other options."""
+    """A code means something else on a scale of another length."""
     other = Demo({"question": QUESTION, "options": "1: Yes\n4: No"}, {"answer": "4"})
     without = choose(ask("You live in Peru."))
     assert choose(ask("You live in Peru.", demos=(other,))).support == without.support
@@ -217,29 +278,13 @@ def test_equal_support_goes_to_the_lower_index() -> None:
     assert choose(ask("You live in Peru.", "Which one?", options)).index == 0
 
 
-def test_overlap_is_a_share_of_the_query() -> None:
-    """Shared weight over all weight, less for long sentences, never above 1."""
-    passage = read_passage("You like tea.\nYou like tea and milk.\nYou own a boat.")
-    query = {stem("tea"): 0.5, stem("milk"): 1.0}
-    shares = overlaps(query, passage, 1.5)
-    assert shares[1] == pytest.approx(1.0)
-    assert shares[0] == pytest.approx(1 / 3)
-    assert 2 not in shares
-
-
-def test_every_way_of_placing_has_a_weight() -> None:
-    """The surer the place, the heavier the vote."""
-    weights: Mapping[str, float] = {how: WEIGHTS.of(how) for how in (LABEL, NUMBER, FORM, DEGREE)}
-    assert weights[LABEL] >= weights[NUMBER] > weights[FORM] >= 0
-    assert weights[LABEL] > weights[DEGREE] >= 0
-
-
 def test_weights_can_be_given() -> None:
     """A rule without weight is without effect."""
     prompt = ask("Religion is not at all important in your life.")
-    mute = Weights(label=0.0)
+    mute = replace(WEIGHTS, strong=0.0, vague=0.0, style=0.0)
     assert choose(prompt).option.code == "4"
     assert choose(prompt, weights=mute).votes == ()
+    assert choose(prompt, weights=mute).support == choose(ask("You live in Peru.")).support
 
 
 @given(st.lists(st.text(max_size=60), max_size=6), st.text(max_size=60))

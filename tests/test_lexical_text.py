@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from valuesim_dspy.lexical.text import (
     DEGREES,
+    LEAST_SENTENCES,
     PASSAGES_KEPT,
     SENTENCES_KEPT,
     STOP_WORDS,
@@ -217,6 +218,15 @@ def test_rare_stems_weigh_more_and_unknown_ones_are_left_out() -> None:
     rare = idf({stem("tea"), stem("milk"), stem("unheard")}, [passage])
     assert set(rare) == {stem("tea"), stem("milk")}
     assert 0 < rare[stem("milk")] < rare[stem("tea")] <= 1
+
+
+def test_a_word_is_not_common_because_little_is_said() -> None:
+    """Among few sentences a stem that one of them holds stays rare."""
+    alone, one_of_many = (
+        idf({stem("tea")}, [read_passage("\n".join(["You like tea.", *others]))])[stem("tea")]
+        for others in ([], [f"You own boat {number}." for number in range(LEAST_SENTENCES - 1)])
+    )
+    assert alone == one_of_many > 0.5
 
 
 @given(st.lists(st.text(max_size=40), max_size=8))

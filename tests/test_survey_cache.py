@@ -18,10 +18,11 @@ from pyarrow import parquet
 
 from valuesim_dspy.errors import MissingDataError, SurveyDataError
 from valuesim_dspy.survey import cached_table, respondents, survey_cache
+from valuesim_dspy.survey.cache_folder import cache_folder, prepare_folder
 from valuesim_dspy.survey.codebook import Codebook, load_codebook
 from valuesim_dspy.survey.people import People, ReadReport
 from valuesim_dspy.survey.respondents import Respondents, read_respondent, read_respondents
-from valuesim_dspy.survey.survey_cache import cache_folder, cache_path
+from valuesim_dspy.survey.survey_cache import cache_path
 from valuesim_dspy.survey.synthetic import write_synthetic
 
 BOOK = load_codebook()
@@ -281,7 +282,7 @@ def test_a_write_that_breaks_off_leaves_no_file(
     (cache_folder() / "old.part").write_text("left")
     os.utime(cache_folder() / "old.part", (0, 0))
     (cache_folder() / "new.part").write_text("still written")
-    survey_cache.prepare_folder(cache_folder())
+    prepare_folder(cache_folder())
     assert {path.name for path in cache_folder().glob("*.part")} == {"new.part"}
 
 

@@ -82,5 +82,5 @@ def predictor_name() -> str | None:
         # The walk through a program costs more than a call: once for each predictor.
         for path, each in modules[0].named_predictors():
             _names[each] = path
-        _names.setdefault(predictor, predictor.signature.__name__)
-    return _names[predictor]
+    # A predictor that is frozen while others are compiled is not walked to, and named later.
+    return _names.get(predictor) or str(predictor.signature.__name__)

@@ -10,9 +10,10 @@ from random import Random
 from typing import Any
 
 from valuesim_dspy.lexical.advice import CONNECTIVES, PREFIXES, advise, improve, instruction_of
+from valuesim_dspy.lexical.evidence import overlaps
 from valuesim_dspy.lexical.lens import read_lens
 from valuesim_dspy.lexical.parsing import Field, Option, Prompt
-from valuesim_dspy.lexical.scoring import Choice, choose, overlaps
+from valuesim_dspy.lexical.scoring import Choice, choose
 from valuesim_dspy.lexical.text import idf, read_passage, stems, word_set, words
 
 CHARACTERS_PER_TOKEN = 4

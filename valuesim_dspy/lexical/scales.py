@@ -6,10 +6,20 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 from valuesim_dspy.lexical.parsing import Option
-from valuesim_dspy.lexical.text import ScalePoint, Sentence, bag, find_degree, read_passage, words
+from valuesim_dspy.lexical.text import (
+    STOP_WORDS,
+    ScalePoint,
+    Sentence,
+    bag,
+    find_degree,
+    read_passage,
+    stems,
+    word_set,
+    words,
+)
 
 SCALES_KEPT = 1024
 PLACES_KEPT = 512
@@ -25,6 +35,10 @@ _TOLD = re.compile(
 )
 _COUNTED = re.compile(r"\b(once|twice|(\d+) times) [\"“«]([^\"”»]+)[\"”»]", re.IGNORECASE)
 _TIMES = {"once": 1, "twice": 2}
+_DENIALS = word_set("not no never cannot hardly don't doesn't didn't isn't aren't wasn't won't")
+_PARTICLES = STOP_WORDS | {"yes"}
+MOST_WITHOUT_REST = 3
+"""Of so many options or fewer none is taken for one beyond the scale."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +53,8 @@ class Scale:
         numeric: Whether most labels are bare numbers.
         first: The rank of the first option on the scale.
         last: The rank of the last one; options beyond ("not allowed to vote") are off the scale.
+        has_matter: Whether labels share a content word ("important", "agree"): a statement with a
+            label is then on the same scale, and not only of the same degree ("not at all").
     """
 
     padded: tuple[str, ...]
@@ -47,11 +63,23 @@ class Scale:
     numeric: bool
     first: int
     last: int
+    has_matter: bool
 
     @property
     def ordered(self) -> bool:
         """Whether the labels show an order."""
         return self.numeric or bool(self.points)
+
+    @property
+    def slope(self) -> float:
+        """Positive where later options say more, negative where less; 0 where labels are mute."""
+        if not self.points:
+            return 0.0
+        return (self.points[self.last] or 0.0) - (self.points[self.first] or 0.0)
+
+    def mirrored(self, rank: float) -> float:
+        """Return the rank as far from the other end."""
+        return self.first + self.last - rank
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +109,12 @@ class Placed:
 def read_scale(options: tuple[Option, ...]) -> Scale:
     """Read the offered options as a scale."""
     plain = [words(option.label) for option in options]
+    content = [stems(option.label) for option in options]
     bare = [len(item) < 2 and "".join(item).isdecimal() for item in plain]
     padded = [f" {' '.join(item)} " for item in plain]
     numbers = [rank for rank, mute in enumerate(bare) if mute]
     numeric = bool(numbers) and len(numbers) >= len(options) - 3
-    points = () if numeric else _points([find_degree(text)[0] for text in padded])
+    points = () if numeric else _ordered([find_degree(text)[0] for text in padded])
     held = [rank for rank, point in enumerate(points) if point is not None]
     on = [max(0, numbers[0] - 1), min(len(options) - 1, numbers[-1] + 1)] if numeric else held
     return Scale(
@@ -98,14 +127,30 @@ def read_scale(options: tuple[Option, ...]) -> Scale:
         numeric,
         first=on[0] if on else 0,
         last=on[-1] if on else len(options) - 1,
+        has_matter=any(one & other for one, other in combinations(content, 2)),
     )
+
+
+def _ordered(degrees: list[float | None]) -> tuple[float | None, ...]:
+    """Return the points of the options; one beyond either end ("hard to say") may be left out."""
+    if len(degrees) == 2 and None in degrees:
+        # Of two options of which one has no degree, the other one's opposite is meant.
+        degrees = [
+            value if value is not None else -(other or 0.0)
+            for value, other in zip(degrees, degrees[::-1], strict=True)
+        ]
+    tries = [degrees]
+    if len(degrees) > MOST_WITHOUT_REST:
+        tries += [[None, *degrees[1:]], [*degrees[:-1], None]]
+    return next((points for points in map(_points, tries) if points), ())
 
 
 def _points(degrees: list[float | None]) -> tuple[float | None, ...]:
     """Fill in positions between the known ones; empty unless they run in one direction.
 
     Options before the first and after the last known one are off the scale: None. At most one
-    option may be ("not allowed to vote"), else the labels show no order.
+    option may be ("not allowed to vote"), else the labels show no order. Nor do two that lie on
+    one side ("most can be trusted", "need to be very careful").
     """
     known = {index: value for index, value in enumerate(degrees) if value is not None}
     if len(known) < 2 or max(known) - min(known) < len(degrees) - 2:
@@ -114,6 +159,8 @@ def _points(degrees: list[float | None]) -> tuple[float | None, ...]:
     steps = [after - before for before, after in pairwise(filled)]
     one_way = all(step <= 0 for step in steps) or all(step >= 0 for step in steps)
     if not one_way or filled[0] == filled[-1]:
+        return ()
+    if len(filled) == 2 and filled[0] * filled[1] > 0:
         return ()
     after = len(degrees) - 1 - max(known)
     return (*[None] * min(known), *filled, *[None] * after)
@@ -136,16 +183,33 @@ def place(sentence: Sentence, options: tuple[Option, ...]) -> Place | None:
     found = [
         i
         for i, label in enumerate(scale.padded)
-        if label and label in sentence.padded and (label not in phrase or label == phrase)
+        if _is_said(label, sentence.padded) and (label not in phrase or label == phrase)
     ]
     if found:
         return Place(max(found, key=lambda i: (len(scale.padded[i]), -i)), LABEL)
-    held = [i for i, item in enumerate(scale.bags) if len(item) > 1 and item <= sentence.bag]
+    denied = not _DENIALS.isdisjoint(sentence.padded.split())
+    held = [
+        i
+        for i, item in enumerate(scale.bags)
+        if len(item) > 1 and item <= sentence.bag and not (denied and _DENIALS.isdisjoint(item))
+    ]
     if held:
         return Place(max(held, key=lambda i: (len(scale.bags[i]), -i)), LABEL)
-    if sentence.degree is None or not scale.points:
+    if not scale.points:
         return None
-    return Place(_rank(sentence.degree, scale.points), DEGREE)
+    if sentence.degree is not None:
+        return Place(_rank(sentence.degree, scale.points), DEGREE)
+    # Of yes and no, what is said without a phrase of degree is a yes.
+    yes_or_no = len(scale.points) == 2 and None not in scale.points
+    return Place(0 if scale.slope < 0 else 1, DEGREE) if yes_or_no else None
+
+
+def _is_said(label: str, padded: str) -> bool:
+    """Whether a label that is more than a particle stands in a sentence, and is not denied."""
+    if label not in padded or _PARTICLES.issuperset(label.split()):
+        return False
+    before = padded.partition(label)[0].split()[-2:]
+    return _DENIALS.isdisjoint(before) or not _DENIALS.isdisjoint(label.split())
 
 
 def _rank(position: float, points: tuple[float | None, ...]) -> float:

@@ -1,97 +1,49 @@
 """Which of the offered options the statements of a prompt support.
 
-Every statement gets a weight, from the words it shares with question and options, from what the
-instructions ask to be read and from the field it stands in; and a place on the offered scale,
-where it has one. A kernel vote over the options decides.
+To a moderate prior of weight 1 come, in rising weight: what demos say of such scales, how the
+person uses them (both bounded), vague statements on the matter (bounded as well, so that two
+hundred of them do not outweigh the prior), and without bound the statements that share the
+question's words and stand on the offered scale. A kernel vote over the options decides; options
+near other supported ones are preferred.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from math import exp
 from random import Random
 
-from valuesim_dspy.lexical.lens import field_stress, read_lens, seen_through
-from valuesim_dspy.lexical.parsing import Demo, Field, Option, Prompt, read_options
-from valuesim_dspy.lexical.scales import (
-    DEGREE,
-    FORM,
-    LABEL,
-    NUMBER,
-    Scale,
-    place_passage,
-    read_scale,
-)
-from valuesim_dspy.lexical.text import Passage, idf, read_passage, stems
+from valuesim_dspy.lexical.demos import given_answers
+from valuesim_dspy.lexical.evidence import Evidence, Witness, overlaps, read_evidence
+from valuesim_dspy.lexical.parsing import Option, Prompt
+from valuesim_dspy.lexical.scales import DEGREE, FORM, LABEL, Scale, read_scale
+from valuesim_dspy.lexical.text import idf, read_passage, stems, word_set
+from valuesim_dspy.lexical.weights import WEIGHTS, Weights
 
 OFF_SCALE = 0.1
-"""What options off the scale have of the prior."""
+"""What options off the scale have of the prior, against 1 for one in the middle."""
 
 NEAR = 0.4
 """Above temperature 0, options with at least this share of the best support may be drawn."""
 
+NARROWEST = 0.45
+"""The least width of the kernel, in ranks."""
 
-@dataclass(frozen=True)
-class Weights:
-    """How much each kind of evidence counts; all at least 0.
-
-    Args:
-        label: A statement that holds the words of an offered option.
-        number: A number on the offered scale.
-        form: A number on another scale of the same size.
-        degree: A phrase of degree alone.
-        habit: What a statement on the same scale counts that shares no word with the question.
-        words: Exponent of the overlap with question and options.
-        option_words: Words of the options, against 1 for words of the question.
-        lens: How much a statement is raised that the instructions ask for.
-        field: How much a field is raised that the instructions name.
-        told: A statement that names an option outright.
-        counted: One earlier answer of those that a statement counts.
-        demo: A worked example that offers the same options.
-        content: Words that one option's label shares with a statement, where there is no order.
-        prior: What every option has before anything is read.
-        moderate: How much of the prior the options at the ends lose, in [0, 1].
-        lean: How much more of it options have whose labels say more, in [0, 1].
-        spread: Width of the kernel, in ranks of a scale of ten.
-        vague: How much wider it is for statements on another scale.
-    """
-
-    label: float = 1.0
-    number: float = 1.0
-    form: float = 0.2
-    degree: float = 0.2
-    habit: float = 0.02
-    words: float = 1.0
-    option_words: float = 0.05
-    lens: float = 3.0
-    field: float = 0.5
-    told: float = 0.5
-    counted: float = 0.02
-    demo: float = 0.03
-    content: float = 0.3
-    prior: float = 0.05
-    moderate: float = 0.3
-    lean: float = 0.2
-    spread: float = 1.2
-    vague: float = 2.0
-
-    def of(self, how: str) -> float:
-        """The weight of a way in which a statement was placed."""
-        return {LABEL: self.label, NUMBER: self.number, FORM: self.form, DEGREE: self.degree}[how]
-
-
-WEIGHTS = Weights()
+_UNNAMED = word_set("mentioned named chosen selected marked ticked listed")
 
 
 @dataclass(frozen=True, slots=True)
 class Vote:
-    """A statement's say: its text, its weight, its rank on the scale, and whether that is vague."""
+    """A say on the options: its text if it is a statement, its weight, its rank on the scale.
+
+    `wide` tells that it stands on another scale, so that it supports the neighbours as well.
+    """
 
     text: str
     weight: float
     rank: float
-    vague: bool = False
+    wide: bool = False
 
 
 @dataclass(frozen=True)
@@ -122,141 +74,123 @@ def choose(prompt: Prompt, *, weights: Weights = WEIGHTS, rng: Random | None = N
             temperature; None takes the best supported one, and the lower index of equals.
     """
     scale = read_scale(prompt.options)
-    votes = [vote for vote in _statement_votes(prompt, weights) if vote.weight > 0]
+    evidence = read_evidence(
+        prompt, option_words=weights.option_words, lens=weights.lens, field=weights.field
+    )
+    votes = [vote for vote in _statement_votes(evidence, scale, weights) if vote.weight > 0]
     support = _prior(scale, weights)
     _add(support, [*votes, *_demo_votes(prompt, weights)], scale, weights)
     if not scale.ordered:
         _add_content(support, prompt, weights)
-    total = sum(support)
-    shares = tuple(value / total for value in support)
+    shares = _compromise(support, scale, weights)
     heard = sorted((vote for vote in votes if vote.text), key=lambda vote: -vote.weight)
     return Choice(_pick(shares, prompt.temperature, rng), prompt.options, shares, tuple(heard))
 
 
-def overlaps(query: Mapping[str, float], passage: Passage, total: float) -> dict[int, float]:
-    """Return index of sentence to the share of a query's weight that it holds, in [0, 1].
+def _statement_votes(evidence: Evidence, scale: Scale, weights: Weights) -> Iterator[Vote]:
+    strong = [w for w in evidence.witnesses if w.place.how not in (FORM, DEGREE) and w.near > 0]
+    nearest = max((witness.near for witness in strong), default=1.0)
+    for witness in strong:
+        near = witness.near**weights.words * (witness.near / nearest) ** weights.nearest
+        yield Vote(witness.text, weights.strong * near * witness.seen, witness.place.rank)
+    for text, rank, raised in evidence.told:
+        yield Vote(text, weights.told * raised, rank)
+    yield from _vague_votes(evidence, scale, weights)
+    yield from _style_votes(evidence, scale, weights)
 
-    Sentences of more than eight content words count less, since they meet more words by chance.
 
-    Args:
-        query: Stem to weight; stems that no sentence holds may be missing.
-        passage: The sentences.
-        total: The weight of the whole query, missing stems included.
+def _vague_votes(evidence: Evidence, scale: Scale, weights: Weights) -> Iterator[Vote]:
+    """Phrases of degree on the matter: all of them together are bounded.
+
+    A number between two ends that are not the offered ones says nothing of the matter, since
+    either end may be the like of either.
     """
-    scores: dict[int, float] = {}
-    for item, value in query.items():
-        for index in passage.postings.get(item, ()):
-            scores[index] = scores.get(index, 0.0) + value / total
-    for index, score in scores.items():
-        scores[index] = min(1.0, score) * min(1.0, (8 / len(passage.sentences[index].stems)) ** 0.5)
-    return scores
+    vague = [w for w in evidence.witnesses if w.place.how == DEGREE and w.near > 0]
+    said = [witness.near**weights.words * witness.seen for witness in vague]
+    share = weights.vague / (sum(said) + weights.vague) if said else 0.0
+    for witness, weight in zip(vague, said, strict=True):
+        rank, straight = witness.place.rank, weights.polarity
+        yield Vote(witness.text, share * weight * straight, rank, True)
+        yield Vote("", share * weight * (1 - straight), scale.mirrored(rank), True)
 
 
-def _query(prompt: Prompt, weights: Weights) -> tuple[dict[str, float], float]:
-    """Return the stems of question and options with their weights, rare ones heavy, and the total.
+def _style_votes(evidence: Evidence, scale: Scale, weights: Weights) -> Iterator[Vote]:
+    """How the person uses such scales, whatever the matter: a bounded weight, shared out."""
+    if not scale.ordered:
+        return
+    heaps: dict[float, float] = {}
+    number = 0.0
+    for witness in evidence.witnesses:
+        rank, mine = witness.place.rank, _is_same_scale(witness, scale)
+        counts = 1.0 if mine else weights.elsewhere
+        said = counts * (weights.habit + witness.near) * witness.seen
+        number += counts
+        for place in (rank, rank if mine else scale.mirrored(rank)):
+            heaps[place] = heaps.get(place, 0.0) + said / 2
+    for rank, times in evidence.counted:
+        heaps[rank] = heaps.get(rank, 0.0) + weights.habit * times
+    # Answers that are counted are facts as well, as a rule: what is both is no more certain.
+    number = max(number, sum(times for _, times in evidence.counted))
+    total = sum(heaps.values())
+    most = weights.style * (1 + evidence.style) * number / (number + weights.style_half)
+    for place, said in heaps.items():
+        yield Vote("", most * said / total, place)
 
-    Words that stand in the options tell the scale rather than the matter, and count less. Stems
-    that no statement holds are as rare as can be.
-    """
-    passages = [read_passage(text) for _, text in prompt.statements]
-    offered = stems(" ".join(option.label for option in prompt.options))
-    asked = stems(prompt.question) - offered
-    rare = idf(asked | offered, passages)
-    query = {k: v * (1.0 if k in asked else weights.option_words) for k, v in rare.items()}
-    total = sum(rare.get(item, 1.0) for item in asked)
-    total += weights.option_words * sum(rare.get(item, 0.0) for item in offered)
-    return query, total or 1.0
 
-
-def _statement_votes(prompt: Prompt, weights: Weights) -> Iterator[Vote]:
-    query, total = _query(prompt, weights)
-    lens = read_lens(prompt.task.instructions)
-    fields = {item.name: item for item in prompt.task.inputs}
-    habit = weights.habit * (1 + lens.style)
-    for name, text in prompt.statements:
-        passage, placed = read_passage(text), place_passage(text, prompt.options)
-        stress = field_stress(fields.get(name, Field(name)), prompt.task.instructions)
-        raised = 1 + weights.field * stress if stress >= 0 else 1 / (1 + weights.field * -stress)
-        shared, looked = (
-            overlaps(query, passage, total),
-            seen_through(text, prompt.task.instructions),
-        )
-        for index, place in enumerate(placed.places):
-            if place is None:
-                continue
-            near = shared.get(index, 0.0) ** weights.words
-            near += habit if place.how != DEGREE else 0.0
-            weight = weights.of(place.how) * near * (1 + weights.lens * looked[index]) * raised
-            yield Vote(
-                passage.sentences[index].text, weight, place.rank, place.how in (FORM, DEGREE)
-            )
-        for index, rank in placed.told:
-            yield Vote(passage.sentences[index].text, weights.told * raised, rank)
-        for rank, number in placed.counted:
-            yield Vote("", weights.counted * number * (1 + lens.style) * raised, rank)
+def _is_same_scale(witness: Witness, scale: Scale) -> bool:
+    """Whether a statement stands on the offered scale, and not only at a like phrase of degree."""
+    how = witness.place.how
+    return how not in (FORM, DEGREE) and (how != LABEL or scale.has_matter)
 
 
 def _demo_votes(prompt: Prompt, weights: Weights) -> Iterator[Vote]:
-    """Worked examples: what others answer on these options, or the person where they match."""
-    codes = {option.code: rank for rank, option in enumerate(prompt.options)}
-    labels = tuple(option.label for option in prompt.options)
-    known = frozenset(s.text for _, text in prompt.statements for s in read_passage(text).sentences)
-    asked = stems(prompt.question)
-    for demo in prompt.demos:
-        given = next((codes[v] for v in demo.outputs.values() if v in codes), None)
-        if given is None or labels not in _offered(demo):
-            continue
-        short = [v for v in demo.inputs.values() if "\n" not in v and len(v.split()) < 80]
-        likeness = max((_likeness(asked, stems(text)) for text in short), default=0.0)
-        told = [
-            s.text
-            for v in demo.inputs.values()
-            if v not in short and not read_options(v)[0]
-            for s in read_passage(v).sentences
-        ]
-        same = sum(text in known for text in told) / len(told) if told else 0.0
-        own = likeness**weights.words if same > 0.9 and len(told) > 4 else 0.0
-        weight = weights.demo * (1 + 9 * likeness**2) * (0.5 + 1.5 * same) + own
-        yield Vote("", weight, given)
-
-
-def _offered(demo: Demo) -> list[tuple[str, ...]]:
-    return [
-        tuple(option.label for option in read_options(text)[0]) for text in demo.inputs.values()
+    """Demos: what others tend to answer on such options, bounded; or the person's own answer."""
+    given = list(given_answers(prompt))
+    said = [
+        (1.0 if item.same else weights.demo_form) * (1 + weights.likeness * item.likeness)
+        for item in given
     ]
-
-
-def _likeness(one: frozenset[str], other: frozenset[str]) -> float:
-    return len(one & other) / (len(one | other) or 1)
+    share = weights.demo / (sum(said) + weights.demo_half) if said else 0.0
+    for item, weight in zip(given, said, strict=True):
+        yield Vote("", share * weight, item.rank, not item.same)
+        if item.own and item.same:
+            yield Vote("", weights.strong * item.likeness**weights.words, item.rank)
 
 
 def _prior(scale: Scale, weights: Weights) -> list[float]:
+    """Return what is expected of anyone, summing to 1: moderation, assent, unnamed items."""
     size = len(scale.padded)
+    denied = [" not " in label and not _UNNAMED.isdisjoint(label.split()) for label in scale.padded]
+    if size == 2 and sum(denied) == 1:
+        return [0.5 + (weights.unnamed if absent else -weights.unnamed) / 2 for absent in denied]
     if not scale.ordered:
-        return [weights.prior] * size
+        return [1 / size] * size
     middle, half = (scale.first + scale.last) / 2, (scale.last - scale.first) / 2 or 1.0
-    points = scale.points or (0.0,) * size
-    return [
-        weights.prior
-        * (1 - weights.moderate * ((rank - middle) / half) ** 2)
-        * (1 + weights.lean * (point or 0.0))
+    raw = [
+        (1 - weights.moderate * ((rank - middle) / half) ** 2) * (1 + weights.lean * (point or 0.0))
         if scale.first <= rank <= scale.last
-        else weights.prior * OFF_SCALE
-        for rank, point in enumerate(points)
+        else OFF_SCALE
+        for rank, point in enumerate(scale.points or (0.0,) * size)
     ]
+    return [value / sum(raw) for value in raw]
 
 
 def _add(support: list[float], votes: Iterable[Vote], scale: Scale, weights: Weights) -> None:
-    """Give each vote's weight to the options near its rank; the vaguer the vote, the wider."""
-    narrow = max(0.45, weights.spread * (scale.last - scale.first) / 9)
+    """Share each vote's weight out over the options near its rank."""
+    unit = (scale.last - scale.first) / 9
     heaps: dict[tuple[float, bool], float] = {}
     for vote in votes:
-        heaps[vote.rank, vote.vague] = heaps.get((vote.rank, vote.vague), 0.0) + vote.weight
-    for (place, vague), weight in heaps.items():
-        width = narrow * (weights.vague if vague else 1.0)
-        for rank in range(len(support)):
-            if scale.first <= rank <= scale.last or rank == place:
-                support[rank] += weight * exp(-(((rank - place) / width) ** 2))
+        heaps[vote.rank, vote.wide] = heaps.get((vote.rank, vote.wide), 0.0) + vote.weight
+    for (place, wide), weight in heaps.items():
+        width = max(NARROWEST, (weights.wide if wide else weights.narrow) * unit)
+        kernel = {
+            rank: exp(-(((rank - place) / width) ** 2))
+            for rank in range(len(support))
+            if scale.first <= rank <= scale.last or rank == place
+        }
+        total = sum(kernel.values())
+        for rank, height in kernel.items():
+            support[rank] += weight * height / total
 
 
 def _add_content(support: list[float], prompt: Prompt, weights: Weights) -> None:
@@ -266,10 +200,36 @@ def _add_content(support: list[float], prompt: Prompt, weights: Weights) -> None
     for rank, content in enumerate(contents):
         others = frozenset().union(*contents[:rank], *contents[rank + 1 :])
         query = idf(content - others, passages)
-        for passage in passages:
-            for index, share in overlaps(query, passage, max(1.0, sum(query.values()))).items():
-                if (passage.sentences[index].degree or 0.0) >= 0:
-                    support[rank] += weights.content * share**2
+        total = max(1.0, sum(query.values()))
+        said = sum(
+            share**2
+            for passage in passages
+            for index, share in overlaps(query, passage, total).items()
+            if (passage.sentences[index].degree or 0.0) >= 0
+        )
+        support[rank] += weights.content * said / (said + 1)
+
+
+def _compromise(support: list[float], scale: Scale, weights: Weights) -> tuple[float, ...]:
+    """Return the support of each option, summing to 1, raised where it is near the others' too.
+
+    Where both ends are supported, the option between them is the least wrong one.
+    """
+    length = scale.last - scale.first
+    raised = list(support)
+    if scale.ordered and length > 0:
+        spread = range(scale.first, scale.last + 1)
+        total = sum(support[rank] for rank in spread)
+        closeness = {
+            rank: 1 - sum(support[other] * abs(other - rank) for other in spread) / (length * total)
+            for rank in spread
+        }
+        least = min(closeness.values())
+        for rank in range(len(support)):
+            raised[rank] *= closeness.get(rank, least) ** weights.compromise
+    total = sum(raised)
+    # Rounded, so that options which are equal but for the order of adding stay equal.
+    return tuple(round(value / total, 9) for value in raised)
 
 
 def _pick(shares: tuple[float, ...], temperature: float, rng: Random | None) -> int:

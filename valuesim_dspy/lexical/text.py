@@ -14,6 +14,7 @@ from math import log
 
 SENTENCES_KEPT = 16_384
 PASSAGES_KEPT = 64
+LEAST_SENTENCES = 20
 
 
 def word_set(listed: str) -> frozenset[str]:
@@ -277,10 +278,11 @@ def read_passage(text: str) -> Passage:
 def idf(query: Iterable[str], passages: Iterable[Passage]) -> dict[str, float]:
     """Return the inverse document frequency of a query's stems, in (0, 1].
 
-    A document is a sentence. Stems that no sentence holds are left out: they tell nothing apart.
+    A document is a sentence, of at least `LEAST_SENTENCES`: among three sentences a word that one
+    of them holds is not thereby common. Stems that no sentence holds are left out.
     """
     pool = tuple(passages)
-    total = sum(len(passage.sentences) for passage in pool)
+    total = max(LEAST_SENTENCES, sum(len(passage.sentences) for passage in pool))
     scaled = {}
     for item in sorted(query):
         frequency = sum(len(passage.postings.get(item, ())) for passage in pool)

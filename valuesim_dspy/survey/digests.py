@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from valuesim_dspy.errors import SurveyDataError
+from valuesim_dspy.survey.cache_folder import cache_folder, prepare_folder
 from valuesim_dspy.survey.file_limits import check_bytes, sha256_of
-from valuesim_dspy.survey.survey_cache import cache_folder, prepare_folder
 
 MEMORY = "digests.json"
 _SETTLED = 3.0  # seconds: within a clock's tick, a file may change and look the same
@@ -42,11 +42,15 @@ def known_digest(path: Path) -> str:
     clock that was set back, or a drive that keeps false times: there read with `cache=False`.
     Windows keeps no change time, so there the bytes are read each time.
     """
-    memory, name = _memory(), hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:32]
-    entry = memory.get(name)
+    return remembered_digest(path) or remember(path, digest_of(path))
+
+
+def remembered_digest(path: Path) -> str | None:
+    """What `known_digest` remembers of a file that is as it was; None where it must be read."""
+    entry = _memory().get(_name(path))
     if isinstance(entry, list) and len(entry) == 2 and entry[0] == _state(path):
         return str(entry[1])
-    return remember(path, digest_of(path))
+    return None
 
 
 def remember(path: Path, digest: str) -> str:
@@ -54,12 +58,16 @@ def remember(path: Path, digest: str) -> str:
     state = _state(path)
     if os.name == "nt" or time.time_ns() - max(state[-2:]) < _SETTLED * 1e9:
         return digest
-    memory, name = _memory(), hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:32]
+    memory, name = _memory(), _name(path)
     if memory.get(name) != [state, digest]:
         memory.pop(name, None)
         memory[name] = [state, digest]
         _write(dict(list(memory.items())[-_MOST:]))
     return digest
+
+
+def _name(path: Path) -> str:
+    return hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:32]
 
 
 def _state(path: Path) -> list[int]:

@@ -35,7 +35,7 @@ def read_table(
     questions: Mapping[str, str],
     attributes: Mapping[str, str] = ATTRIBUTES,
     *,
-    digest: str | None = None,
+    digest: Callable[[], str] | None = None,
 ) -> RawSurvey:
     """Read the questions asked for, and the attributes, from a survey file.
 
@@ -43,7 +43,7 @@ def read_table(
         path: The file; its suffix chooses the reader in `READERS`.
         questions: The number type to read each question as: "int16" or "int32".
         attributes: What to read each column as that is no question.
-        digest: The file's sha256, where it is known already.
+        digest: Gives the file's sha256, where it is known or being taken already.
 
     Raises:
         MissingDataError: There is no such file.
@@ -58,7 +58,7 @@ def read_table(
     try:
         check_bytes(path)
         raw = reader(path, {name: kinds[name] for name in kinds if name not in NEVER_READ})
-        return replace(raw, digest=digest or sha256_of(path))
+        return replace(raw, digest=digest() if digest else sha256_of(path))
     except OSError as error:
         raise SurveyDataError(f"cannot be opened: {error.strerror or error}", path=path) from error
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, overload
@@ -15,7 +15,6 @@ from valuesim_dspy.errors import ConfigError, MissingDataError
 from valuesim_dspy.survey.answers import number_type
 from valuesim_dspy.survey.checking import make_people
 from valuesim_dspy.survey.codebook import Codebook, Question, load_codebook
-from valuesim_dspy.survey.digests import known_digest
 from valuesim_dspy.survey.people import People, ReadReport, Respondent
 from valuesim_dspy.survey.reading import NEVER_READ, READERS, existing, read_table
 from valuesim_dspy.survey.survey_cache import cached_people, cached_person
@@ -235,9 +234,7 @@ def read_respondents(
     asked = [question for question in codebook if question.id in wanted - NEVER_READ]
     if not cache or columns is not None or path.suffix.lower() not in READERS:
         return Respondents(_read(path, codebook, asked))
-    digest = known_digest(path)
-    read = partial(_read, path, codebook, asked, digest)
-    return Respondents(cached_people(path, digest, codebook, read))
+    return Respondents(cached_people(path, codebook, partial(_read, path, codebook, asked)))
 
 
 def read_respondent(path: str | Path, id: str, *, codebook: Codebook | None = None) -> Respondent:
@@ -254,14 +251,17 @@ def read_respondent(path: str | Path, id: str, *, codebook: Codebook | None = No
     """
     codebook = load_codebook() if codebook is None else codebook
     path = existing(path)
-    person = cached_person(path, id, known_digest(path), codebook)
+    person = cached_person(path, id, codebook)
     if person is not None:
         return Respondent(person, 0)
     return read_respondents(path, codebook=codebook).by_id(id)
 
 
 def _read(
-    path: Path, codebook: Codebook, asked: Sequence[Question], digest: str | None = None
+    path: Path,
+    codebook: Codebook,
+    asked: Sequence[Question],
+    digest: Callable[[], str] | None = None,
 ) -> People:
     kinds = {question.id: number_type(question) for question in asked}
     raw = read_table(path, kinds, codebook.columns.kinds, digest=digest)

@@ -10,23 +10,17 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
-import time
 from collections.abc import Callable
-from contextlib import suppress
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from valuesim_dspy.store import APP, user_cache
+from valuesim_dspy.survey.cache_folder import cache_folder, prepare_folder
 from valuesim_dspy.survey.cached_table import GROUP, CacheFile, MisfitError, to_table
 from valuesim_dspy.survey.codebook import Codebook
+from valuesim_dspy.survey.digests import known_digest, remembered_digest
 from valuesim_dspy.survey.people import People
 
 logger = logging.getLogger(__name__)
-_ABANDONED = 3600.0  # seconds after which a part file is nobody's
-
-
-def cache_folder() -> Path:
-    """The folder of the cache in the user's cache folder; delete it to forget every survey."""
-    return user_cache() / APP / "surveys"
 
 
 def cache_path(digest: str, codebook: Codebook) -> Path:
@@ -35,29 +29,36 @@ def cache_path(digest: str, codebook: Codebook) -> Path:
 
 
 def cached_people(
-    path: Path, digest: str, codebook: Codebook, read: Callable[[], People]
+    path: Path, codebook: Codebook, read: Callable[[Callable[[], str]], People]
 ) -> People:
     """The people of a survey, from the cache if it holds them; else read, and kept there.
 
     Args:
         path: The survey's file.
-        digest: Its sha256.
         codebook: What its codes are checked against.
-        read: Reads them from the survey.
+        read: Reads them from the survey; is given what gives the file's sha256.
     """
-    kept = cache_path(digest, codebook)
-    people = _from_cache(kept, lambda file: file.people(path), digest, codebook)
-    if people is None:
-        before = path.stat()
-        people = read()
-        # A file that changed meanwhile may not be the one of this digest.
-        if _identity(path.stat()) == _identity(before):
-            write_cache(kept, people)
+    digest = remembered_digest(path)
+    if digest is None and any(cache_folder().glob(f"*-{codebook.digest}.parquet")):
+        digest = known_digest(path)  # perhaps the same file lay elsewhere before
+    if digest is not None:
+        kept = cache_path(digest, codebook)
+        people = _from_cache(kept, lambda file: file.people(path), digest, codebook)
+        if people is not None:
+            return people
+    before = path.stat()
+    with ThreadPoolExecutor(1, thread_name_prefix="digest") as pool:
+        digesting = pool.submit(known_digest, path)
+        people = read(digesting.result)
+    # A file that changed meanwhile may not be the one of this digest.
+    if _identity(path.stat()) == _identity(before):
+        write_cache(cache_path(people.digest, codebook), people)
     return people
 
 
-def cached_person(path: Path, id: str, digest: str, codebook: Codebook) -> People | None:
+def cached_person(path: Path, id: str, codebook: Codebook) -> People | None:
     """One person of a survey, read alone from the cache; None where it does not hold them."""
+    digest = known_digest(path)
     kept = cache_path(digest, codebook)
     return _from_cache(kept, lambda file: file.person(path, id), digest, codebook)
 
@@ -102,22 +103,12 @@ def _write(path: Path, people: People) -> None:
         table,
         path,
         row_group_size=GROUP,
-        compression="lz4",
-        use_dictionary=[*people.table.places, "person:country"],
-        write_statistics=False,  # fifteen thousand of them would take longer than the rows
+        compression="none",  # small codes are packed tightly as differences already
+        use_dictionary=["person:country"],
+        column_encoding=dict.fromkeys(people.table.places, "DELTA_BINARY_PACKED"),
+        write_statistics=False,  # thousands of them would take longer than the rows
         write_page_checksum=True,
     )
-
-
-def prepare_folder(folder: Path) -> None:
-    """Make the folder, for its owner only, and clear away what broken writes left in it."""
-    folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    folder.mkdir(exist_ok=True, mode=0o700)
-    folder.chmod(0o700)
-    for part in folder.glob("*.part"):
-        with suppress(OSError):
-            if time.time() - part.stat().st_mtime > _ABANDONED:
-                part.unlink()
 
 
 def _check_owner(kept: Path) -> None:
