@@ -7,6 +7,8 @@ from valuesim_dspy.errors import BudgetExceededError
 from valuesim_dspy.program import ValueSim
 from valuesim_dspy.signatures import PERSPECTIVES
 
+pytestmark = pytest.mark.slow
+
 SMALL = {"candidates": 2}
 
 

@@ -10,6 +10,8 @@ from optimize.teleprompters import TELEPROMPTERS
 from optimize.teleprompters.mipro import MiproOptions, _full_runs, dataset_summary
 from valuesim_dspy.errors import BudgetExceededError, ConfigError
 
+pytestmark = pytest.mark.slow
+
 SMALL = {"auto": "explicit", "candidates": 3, "trials": 4}
 
 

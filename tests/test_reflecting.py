@@ -12,6 +12,8 @@ from valuesim_dspy.lexical.engine import LexicalEngine, ScriptedEngine
 from valuesim_dspy.lexical.parsing import read_request
 from valuesim_dspy.program import ValueSim
 
+pytestmark = pytest.mark.slow
+
 OPTIONS: dict[str, dict[str, Any]] = {
     "gepa": {"auto": "explicit", "runs": 60},
     "simba": {"batch": 6, "candidates": 3, "steps": 2},

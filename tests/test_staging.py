@@ -10,6 +10,8 @@ from optimize.teleprompters.staging import story_only, vote_only
 from valuesim_dspy.errors import ConfigError
 from valuesim_dspy.program import ValueSim
 
+pytestmark = pytest.mark.slow
+
 STAGED = {"auto": "explicit", "candidates": 2, "trials": 2, "staged": True}
 
 
