@@ -113,6 +113,17 @@ def compiled(name: str, options: dict[str, Any] | None = None, **known: Any) -> 
     return Compiling(name, options, **known).run()
 
 
+def likes_change(example: Any, prediction: Any, trace: Any = None) -> float | bool:
+    """Score by the wording, for tests that need a compiled candidate to win by merit.
+
+    The embedded model seldom gains from what is compiled, and a tie goes to the uncompiled.
+    """
+    if trace is not None:
+        return True
+    told = " ".join(view["analysis"] for view in prediction.views.values())
+    return float(sum(map(ord, told or prediction.analysis)) % 97) / 97
+
+
 def state(program: Any) -> str:
     """Return all that would be saved of a program."""
     return json.dumps(program.dump_state(), sort_keys=True)

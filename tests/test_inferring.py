@@ -1,7 +1,7 @@
 """InferRules: rules from condensed demos, signatures left alone, the best of several kept."""
 
 import pytest
-from compiling import Compiling, compiled, instructions, names_nobody, state
+from compiling import Compiling, compiled, instructions, likes_change, names_nobody, state
 
 from valuesim_dspy.errors import BudgetExceededError
 from valuesim_dspy.program import ValueSim
@@ -28,7 +28,7 @@ def test_signature_classes_are_left_as_they_are() -> None:
     """DSPy writes rules into the class, and so into every program of the process."""
     before = {name: signature.instructions for name, signature in PERSPECTIVES.items()}
     fresh = instructions(ValueSim("full"))
-    made = compiled("infer-rules", SMALL, variant="full")
+    made = compiled("infer-rules", SMALL, variant="full", score=likes_change)
     assert made.instructions_written
     assert {name: s.instructions for name, s in PERSPECTIVES.items()} == before
     assert instructions(ValueSim("full")) == fresh
@@ -36,7 +36,7 @@ def test_signature_classes_are_left_as_they_are() -> None:
 
 def test_the_program_has_the_rules_that_were_scored() -> None:
     """Each candidate its own; in DSPy all end up with those of the last."""
-    made = compiled("infer-rules", {"candidates": 3}, variant="full")
+    made = compiled("infer-rules", {"candidates": 3}, variant="full", score=likes_change)
     best = max(made.candidates, key=lambda c: (c.score, -c.step))
     assert made.chosen == best.name
     texts = [t for t in instructions(made.program).values() if "adhere to the following rules" in t]
@@ -46,7 +46,8 @@ def test_the_program_has_the_rules_that_were_scored() -> None:
 def test_the_seed_decides() -> None:
     """The same twice; of other seeds one differs."""
     one, same, *others = (
-        compiled("infer-rules", SMALL, variant="full", seed=n) for n in (1, 1, 2, 3)
+        compiled("infer-rules", SMALL, variant="full", seed=n, score=likes_change)
+        for n in (1, 1, 2, 3)
     )
     assert state(one.program) == state(same.program)
     assert any(state(other.program) != state(one.program) for other in others)

@@ -4,7 +4,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from compiling import Compiling, compiled, instructions, names_nobody, read, small_study, state
+from compiling import (
+    Compiling,
+    compiled,
+    instructions,
+    likes_change,
+    names_nobody,
+    read,
+    small_study,
+    state,
+)
 
 from optimize.teleprompters import TELEPROMPTERS
 from optimize.teleprompters.mipro import MiproOptions, _full_runs, dataset_summary
@@ -49,7 +58,10 @@ def test_the_prompt_lm_sees_no_row(tmp_path: Path) -> None:
 
 def test_the_seed_decides() -> None:
     """The same seed twice gives one state; of others one differs."""
-    one, same, *others = (compiled("mipro-v2", SMALL, variant="full", seed=n) for n in (1, 1, 2, 3))
+    one, same, *others = (
+        compiled("mipro-v2", SMALL, variant="full", seed=n, score=likes_change)
+        for n in (1, 1, 2, 3)
+    )
     assert state(one.program) == state(same.program) and one.candidates == same.candidates
     assert any(state(other.program) != state(one.program) for other in others)
     assert one.instructions_written and one.chosen.startswith("trial-")
