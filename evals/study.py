@@ -20,8 +20,9 @@ from valuesim_dspy.cache import ResponseCache
 from valuesim_dspy.case import make_cases
 from valuesim_dspy.config import DataConfig, JobConfig
 from valuesim_dspy.errors import ConfigError, MissingDataError
+from valuesim_dspy.finding import find_program
 from valuesim_dspy.lm import MeteredLM, make_lm, require_consent
-from valuesim_dspy.loading import find_program, load_program, read_manifest
+from valuesim_dspy.loading import load_program, read_manifest
 from valuesim_dspy.manifest import Manifest
 from valuesim_dspy.program import VARIANTS, ValueSim
 from valuesim_dspy.retrieval import Retriever

@@ -28,11 +28,14 @@ FLOORS = [
         "valuesim_dspy.preflight",
         "valuesim_dspy.lm",
     ],
-    ["valuesim_dspy.modules", "valuesim_dspy.fidelity"],
-    ["valuesim_dspy.program"],
+    ["valuesim_dspy.trust", "valuesim_dspy.peers", "valuesim_dspy.variants"],
+    ["valuesim_dspy.modules", "valuesim_dspy.panel", "valuesim_dspy.fidelity"],
+    ["valuesim_dspy.program", "valuesim_dspy.ensemble"],
     [
         "valuesim_dspy.manifest",
+        "valuesim_dspy.finding",
         "valuesim_dspy.loading",
+        "valuesim_dspy.registered",
         "valuesim_dspy.simulate",
         "valuesim_dspy.asking",
         "valuesim_dspy.ui",
@@ -44,8 +47,14 @@ FLOORS = [
 COMMANDS = {"valuesim_dspy.__main__", "evals.__main__", "optimize.__main__"}
 # Libraries that only some modules may import, at the top or inside a function.
 RESERVED = {
-    "mlflow": {"evals.tracking", "valuesim_dspy.loading", "valuesim_dspy.ui"},
-    "optuna": {"optimize.search", "optimize.demo_search"},
+    "mlflow": {
+        "evals.tracking",
+        "valuesim_dspy.finding",
+        "valuesim_dspy.registered",
+        "valuesim_dspy.ui",
+        "evals.registry",
+    },
+    "optuna": {"optimize.search", "optimize.search_pictures", "optimize.demo_search"},
     "dspy.teleprompt": {
         f"optimize.teleprompters.{family}"
         for family in ("bootstrapping", "mipro", "reflecting", "inferring")

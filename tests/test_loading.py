@@ -16,7 +16,8 @@ from saving import CODEBOOK, compiled, edit, manifest, state_of
 from valuesim_dspy import loading
 from valuesim_dspy.case import make_cases
 from valuesim_dspy.errors import MissingDataError, ProgramStateError
-from valuesim_dspy.loading import find_program, load_program, read_manifest, save_program
+from valuesim_dspy.finding import find_program
+from valuesim_dspy.loading import load_program, read_manifest, save_program
 from valuesim_dspy.program import VARIANTS, ValueSim
 
 KEY = "sk-canary-0123456789abcdef"

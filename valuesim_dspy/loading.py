@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.resources
 import json
 import logging
 import os
@@ -15,6 +14,7 @@ from typing import Any
 import dspy
 
 from valuesim_dspy.errors import MissingDataError, ProgramStateError
+from valuesim_dspy.finding import MANIFEST_FILE, find_program
 from valuesim_dspy.manifest import (
     Manifest,
     check_codebook,
@@ -26,12 +26,11 @@ from valuesim_dspy.manifest import (
     versions,
 )
 from valuesim_dspy.program import VARIANTS, ValueSim
-from valuesim_dspy.store import MLFLOW_ENVIRONMENT, tracking_uri
 from valuesim_dspy.survey.codebook import Codebook
 
 log = logging.getLogger(__name__)
 
-PROGRAM_FILE, MANIFEST_FILE = "program.json", "manifest.json"
+PROGRAM_FILE = "program.json"
 MAX_BYTES = 64 * 2**20
 _STATE_KEYS = {"traces", "train", "demos", "signature", "lm"}
 _FIELD_KEYS = {"prefix", "description"}
@@ -193,44 +192,6 @@ def read_manifest(folder: Path) -> Manifest:
     """
     path = folder / MANIFEST_FILE
     return Manifest.parse(_read_text(path), path)
-
-
-def find_program(source: Path | str) -> Path:
-    """Return the folder of a program: a path, a packaged name, or one fetched from MLflow.
-
-    Raises:
-        MissingDataError: There is no such program.
-    """
-    text = str(source)
-    if text.startswith(("runs:/", "models:/")):
-        return _fetch(text)
-    folder = Path(text)
-    if (folder / MANIFEST_FILE).is_file():
-        return folder
-    if text == folder.name:
-        packaged = Path(str(importlib.resources.files("valuesim_dspy"))) / "programs" / text
-        if (packaged / MANIFEST_FILE).is_file():
-            return packaged
-    raise MissingDataError(
-        f"there is no program at {text}",
-        f"give a folder that holds {MANIFEST_FILE}, a packaged name or runs:/<run id>/program",
-    )
-
-
-def _fetch(uri: str) -> Path:
-    for name, value in MLFLOW_ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
-    import mlflow
-    from mlflow.exceptions import MlflowException
-
-    mlflow.set_tracking_uri(tracking_uri())
-    try:
-        return Path(mlflow.artifacts.download_artifacts(artifact_uri=uri))
-    except (MlflowException, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise MissingDataError(
-            f"MLflow has no program at {uri}: {reason}", "list the runs with `valuesim ui`"
-        ) from None
 
 
 def _read_text(path: Path) -> str:
