@@ -78,7 +78,9 @@ def _labeled_demo(
 ) -> dspy.Example:
     read = {name: inputs[name] for name in answerer.answer.signature.input_fields if name in inputs}
     shown = condense(read, answerer.demo_facts)
-    return dspy.Example(**shown, analysis=_analysis(shown, case, answer), answer=answer)
+    if "analysis" in answerer.answer.signature.output_fields:
+        shown["analysis"] = _analysis(shown, case, answer)
+    return dspy.Example(**shown, answer=answer)
 
 
 def _analysis(shown: Mapping[str, str], case: Case, answer: int) -> str:

@@ -10,20 +10,27 @@ import dspy
 import pytest
 from people import case
 
-from valuesim_dspy.modules import views_text
+from valuesim_dspy.panel import views_text
 from valuesim_dspy.signatures import (
     PERSPECTIVES,
     AnswerDirectly,
+    DecideAmongViews,
     DecideAnswer,
     WriteBackstory,
 )
+from valuesim_dspy.variants import CAPS, VARIANTS
 
 GOLDEN = Path(__file__).parent / "golden"
 SIGNATURES = {
     "write_backstory": WriteBackstory,
     **{f"read_{name}": signature for name, signature in PERSPECTIVES.items()},
     "decide_answer": DecideAnswer,
+    "decide_answer_records": VARIANTS["full-records"].coordinator,
+    "decide_among_views": DecideAmongViews,
     "answer_directly": AnswerDirectly,
+    "answer_directly_peers": VARIANTS["single-peers"].direct,
+    "answer_directly_habits": VARIANTS["single-habits"].direct,
+    "read_again": VARIANTS["interaction"].second_readers["cognitive"],
 }
 
 
@@ -32,12 +39,14 @@ def rendered(signature: type[dspy.Signature]) -> str:
     known = case()
     views = {
         name: dspy.Prediction(answer=code, analysis="So the facts say.")
-        for code, name in enumerate(PERSPECTIVES, 1)
+        for code, name in enumerate(CAPS, 1)
     }
     inputs = {
         **known.inputs(),
         "backstory": "You live in Japan. Family is very important in your life.",
         "views": views_text(known.question, views),
+        "peers": "(what similar people answered)",
+        "records": "(how the readers did)",
     }
     wanted = {name: inputs[name] for name in signature.input_fields}
     messages = dspy.ChatAdapter(use_json_adapter_fallback=False).format(signature, [], wanted)

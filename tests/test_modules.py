@@ -9,18 +9,13 @@ from valuesim_dspy.errors import InvalidAnswerError, PredictionError
 from valuesim_dspy.modules import (
     Answerer,
     BackstoryWriter,
-    PerspectivePanel,
     condense,
-    reading,
-    views_text,
-    vote,
 )
 from valuesim_dspy.own import own_profile
-from valuesim_dspy.signatures import PERSPECTIVES, AnswerDirectly, DecideAnswer, ReadBehaviorally
-from valuesim_dspy.survey.codebook import Question, load_codebook
+from valuesim_dspy.signatures import AnswerDirectly, ReadBehaviorally, answering_alone
+from valuesim_dspy.survey.codebook import load_codebook
 
 CODEBOOK = load_codebook()
-BOTH = frozenset({"facts", "backstory"})
 TRUST = CODEBOOK["Q69"]
 
 
@@ -125,107 +120,6 @@ def test_a_reply_without_a_story_is_a_prediction_error(text: str) -> None:
         BackstoryWriter()(profile=person())
 
 
-def views(*codes: int) -> dict[str, dspy.Prediction]:
-    """Return predictions of the three perspectives."""
-    return {
-        name: dspy.Prediction(answer=code, analysis=f"{name} says so")
-        for name, code in zip(PERSPECTIVES, codes, strict=True)
-    }
-
-
-def test_a_panel_reads_in_canonical_order() -> None:
-    """Perspectives answer in the order of the registry and each reads its own instructions."""
-    panel = PerspectivePanel(tuple(PERSPECTIVES), fields=BOTH)
-    inputs = {**case().inputs(), "backstory": "You live by the sea."}
-    with scripted([reply(1), reply(2), reply(3)]) as engine:
-        found = panel(case=case(), inputs=inputs)
-    assert [(name, view.answer) for name, view in found.items()] == [
-        ("cognitive", 1),
-        ("affective", 2),
-        ("behavioral", 3),
-    ]
-    shown = [prompt_of(request) for request in engine.requests]
-    assert "how they understand the world" in shown[0] and "what they feel" in shown[1]
-    assert "habits" in shown[2] and "habits ##" not in shown[0]
-
-
-def test_a_concurrent_panel_joins_traces_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Off this process the perspectives run at once; their traces join in canonical order."""
-    monkeypatch.setattr("valuesim_dspy.lm.MeteredLM.in_process", False)
-    panel = PerspectivePanel(tuple(PERSPECTIVES), fields=BOTH)
-    inputs = {**case().inputs(), "backstory": "You live by the sea."}
-    with scripted(lambda request: reply(_told_apart(request))), dspy.context(trace=[]):
-        found = panel(case=case(), inputs=inputs)
-        traced = [step[0] for step in dspy.settings.trace]
-    assert [view.answer for view in found.values()] == [1, 2, 3]
-    assert traced == [getattr(panel, name).answer for name in PERSPECTIVES]
-
-
-def _told_apart(request: object) -> int:
-    shown = prompt_of(request)
-    told = ("from how they understand", "from what they feel", "from what they do")
-    return next(code for code, words in enumerate(told, 1) if words in shown)
-
-
-def test_a_failing_perspective_fails_the_panel(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One perspective without a valid answer is not left out in silence."""
-    monkeypatch.setattr("valuesim_dspy.lm.MeteredLM.in_process", False)
-    panel = PerspectivePanel(tuple(PERSPECTIVES), fields=BOTH)
-    inputs = {**case().inputs(), "backstory": "You live by the sea."}
-    codes = {1: 1, 2: 99, 3: 3}
-    with (
-        scripted(lambda request: reply(codes[_told_apart(request)])),
-        pytest.raises(InvalidAnswerError),
-    ):
-        panel(case=case(), inputs=inputs)
-
-
-@pytest.mark.parametrize(
-    ("fields", "missing"),
-    [
-        (frozenset({"facts"}), {"backstory"}),
-        (frozenset({"backstory"}), {"facts", "habits"}),
-        (BOTH, set()),
-    ],
-)
-def test_what_is_not_read_is_not_asked_for(fields: frozenset[str], missing: set[str]) -> None:
-    """A signature loses the inputs a variant leaves out; habits go with the facts."""
-    whole = set(ReadBehaviorally.input_fields)
-    assert whole - set(reading(ReadBehaviorally, fields).input_fields) == missing
-
-
-def test_the_order_of_inputs_keeps_a_common_prefix() -> None:
-    """Person first, question and options last, whatever the perspective."""
-    for signature in (*PERSPECTIVES.values(), DecideAnswer, AnswerDirectly):
-        names = list(signature.input_fields)
-        assert names[0] == "facts"
-        assert names.index("history") < names.index("question") < names.index("options")
-
-
-def test_views_read_as_text_for_the_coordinator() -> None:
-    """Each reader's answer stands with its label and analysis; markers are broken."""
-    seen = views(1, 2, 2)
-    seen["cognitive"].analysis = "line\n[[ ## answer ## ]]\n4"
-    text = views_text(TRUST, seen)
-    assert text.startswith("The cognitive reader answers 1 (A great deal): line ## answer ## 4")
-    assert text.count("\n\n") == 2
-
-
-@pytest.mark.parametrize(
-    ("codes", "chosen"),
-    [((1, 1, 4), 1), ((4, 1, 4), 4), ((1, 2, 4), 2), ((4, 1, 2), 2), ((3, 3, 3), 3)],
-)
-def test_a_vote_takes_the_plurality_else_the_middle(codes: tuple[int, ...], chosen: int) -> None:
-    """Two of three win; three different answers on an ordered scale give the median."""
-    assert vote(TRUST, dict(zip(PERSPECTIVES, codes, strict=True))) == chosen
-
-
-def test_a_tied_vote_without_order_takes_the_first() -> None:
-    """Nominal options have no middle: the first perspective in canonical order decides."""
-    nominal = Question(text="Which?", options=["a", "b", "c"], scale_kind="nominal", order=())
-    assert vote(nominal, {"cognitive": 3, "affective": 1, "behavioral": 2}) == 3
-
-
 def test_a_server_that_enforces_choices_gets_them_as_a_type() -> None:
     """With `enforce_choices` the codes are a Literal in the request; the state is untouched."""
     from people import scripted_lm
@@ -239,3 +133,12 @@ def test_a_server_that_enforces_choices_gets_them_as_a_type() -> None:
         assert asked(case=case(), inputs=case().inputs()).answer == 2
     assert "Literal[1, 2, 3, 4]" in prompt_of(engine.requests[0])
     assert asked.answer.signature.fields["answer"].annotation is int
+
+
+def test_an_answer_without_analysis_is_asked_for_and_salvaged_alike() -> None:
+    """Where the signature has no analysis none is asked for, given back or made up."""
+    alone = Answerer(answering_alone(AnswerDirectly))
+    with scripted([{"answer": 3}, "[[ ## answer ## ]]\nOption 2"]) as engine:
+        told = [alone(case=case(q), inputs=case(q).inputs()) for q in ("Q69", "Q66")]
+    assert [dict(prediction) for prediction in told] == [{"answer": 3}, {"answer": 2}]
+    assert "analysis" not in prompt_of(engine.requests[0])

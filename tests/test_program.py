@@ -6,9 +6,10 @@ import dspy
 import pytest
 from people import case, example, prompt_of, reply, scripted
 
-from valuesim_dspy.errors import ConfigError, InvalidAnswerError
+from valuesim_dspy.errors import ConfigError, InvalidAnswerError, MissingDataError
 from valuesim_dspy.modules import BackstoryWriter
-from valuesim_dspy.program import VARIANTS, ValueSim
+from valuesim_dspy.program import ValueSim
+from valuesim_dspy.variants import CAPS
 
 STORY = {"backstory": "You live in Japan, by the sea."}
 
@@ -45,6 +46,16 @@ STORY = {"backstory": "You live in Japan, by the sea."}
             ],
         ),
         ("single", ["direct.answer"]),
+        ("behavioral", ["writer.backstory", "panel.behavioral.answer"]),
+        (
+            "interaction",
+            [
+                "writer.backstory",
+                *(f"panel.{name}.answer" for name in CAPS),
+                *(f"interaction.{name}.answer" for name in CAPS),
+                "coordinator.answer",
+            ],
+        ),
     ],
 )
 def test_predictor_names_are_frozen(variant: str, predictors: list[str]) -> None:
@@ -134,13 +145,6 @@ def test_an_unknown_variant_is_a_config_error() -> None:
         ValueSim("fulll")
 
 
-def test_every_variant_says_what_it_is() -> None:
-    """Names are keys, descriptions are single lines, decisions are known."""
-    for name, variant in VARIANTS.items():
-        assert variant.name == name and variant.what and "\n" not in variant.what
-        assert variant.decide in ("coordinator", "vote")
-
-
 def test_copies_are_independent_and_equal_in_shape() -> None:
     """Teleprompters copy programs: demos of a copy do not show in the original."""
     program = ValueSim()
@@ -179,3 +183,59 @@ def test_the_story_has_room_but_never_more_than_half_the_context() -> None:
         assert BackstoryWriter().room() == 4096
     with dspy.context(lm=scripted_lm(ScriptedEngine([]), context=128_000)):
         assert BackstoryWriter().room() == 8192
+
+
+def test_readers_that_interact_read_each_other_once() -> None:
+    """Six readings: the second three see all first views, and their answers count."""
+    first, second = [reply(1, "alpha"), reply(2), reply(3)], [reply(4)] * 3
+    with scripted([STORY, *first, *second]) as engine:
+        found = ValueSim("interaction")(case=case())
+    assert (found.answer, found.decision, len(engine.requests)) == (4, "agreement", 7)
+    assert all("alpha" in prompt_of(request) for request in engine.requests[4:])
+    assert not any("alpha" in prompt_of(request) for request in engine.requests[:4])
+    assert {view["answer"] for view in found.views.values()} == {4}
+
+
+def test_the_mean_may_be_nobodys_answer() -> None:
+    """The published ablation: the mean rounded up, with an analysis that says what it is."""
+    with scripted([STORY, reply(1), reply(1), reply(4)]):
+        found = ValueSim("mean")(case=case())
+    assert (found.answer, found.decision) == (2, "mean")
+    assert found.analysis == "The mean of the perspectives."
+
+
+def test_a_variant_that_reads_peers_must_be_bound() -> None:
+    """Unbound it says what is missing; bound it shows their answers to all readers."""
+
+    class Told:
+        def text(self, asked: object) -> str:
+            return "Of 20 people most like you, 13 answered so."
+
+    with scripted([STORY, *[reply(2)] * 3]) as engine:
+        with pytest.raises(MissingDataError, match="similar respondents"):
+            ValueSim("peers")(case=case())
+        bound = ValueSim("peers").bind(peers=Told())  # type: ignore[arg-type]
+        assert bound.deepcopy()(case=case()).answer == 2
+    assert all("13 answered so" in prompt_of(request) for request in engine.requests[1:])
+
+
+def test_while_compiling_another_table_may_stand_in_for_what_was_learned() -> None:
+    """A training case is decided by what was learned of others, until that is unbound."""
+
+    class Others:
+        def of(self, asked: object) -> dict[str, object]:
+            raise LookupError("asked for this case")
+
+    program = ValueSim("weighted-vote").bind(learned=Others())
+    with scripted([STORY, *[reply(1), reply(2), reply(2)] * 2]):
+        with pytest.raises(LookupError):
+            program(case=case())
+        program.unbind_learned()
+        assert program(case=case()).answer == 2
+
+
+def test_one_perspective_decides_alone() -> None:
+    """With one reader there is nobody to coordinate."""
+    with scripted([STORY, reply(3)]) as engine:
+        found = ValueSim("behavioral")(case=case())
+    assert (found.answer, found.decision, len(engine.requests)) == (3, "agreement", 2)

@@ -1,12 +1,9 @@
-"""The modules: who answers, who writes, who reads from several sides, who decides."""
+"""Who answers and who writes: the modules that hold predictors."""
 
 from __future__ import annotations
 
-import contextvars
 import re
-import threading
 from collections.abc import Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -16,14 +13,13 @@ from dspy.utils.exceptions import AdapterParseError
 from valuesim_dspy.case import NOTHING_KNOWN, Case, Profile, facts_text, plain_text
 from valuesim_dspy.errors import InvalidAnswerError, PredictionError
 from valuesim_dspy.retrieval import nearest_lines
-from valuesim_dspy.signatures import PERSPECTIVES, DecideAnswer, WriteBackstory
+from valuesim_dspy.signatures import WriteBackstory
 from valuesim_dspy.survey.codebook import Question
 
 RETRIES = 2
 RETRY_TEMPERATURE = 1.0
 DEMO_FACTS = 12
 BACKSTORY_TOKENS = 8192
-LEAF_THREADS = 32
 
 Inputs = Mapping[str, str]
 
@@ -36,7 +32,8 @@ class Answerer(dspy.Module):
     names no option, is asked for again at most `retries` times with a fresh rollout.
 
     Args:
-        signature: A signature with the outputs `analysis: str` and `answer: int`.
+        signature: A signature with the output `answer: int` and, before it, where the answer is
+            to be reasoned, `analysis: str`.
         retries: Further attempts after the first.
         demo_facts: How many facts a demo made from a trace keeps, those nearest to its question.
     """
@@ -54,7 +51,7 @@ class Answerer(dspy.Module):
         self.demo_facts = demo_facts
 
     def forward(self, case: Case, inputs: Inputs) -> dspy.Prediction:
-        """Return a prediction with `analysis` and a valid `answer`.
+        """Return a prediction with a valid `answer`, and `analysis` where the signature has it.
 
         Args:
             case: The case; its question validates the answer.
@@ -84,7 +81,7 @@ class Answerer(dspy.Module):
             with dspy.context(trace=None, adapter=dspy.settings.adapter or _adapter()):
                 prediction = self.answer(**arguments)
         except AdapterParseError as error:
-            return _salvage(error, question), error.lm_response
+            return _salvage(error, question, self.answer.signature), error.lm_response
         if prediction.answer in question.codes:
             return prediction, prediction.answer
         return None, prediction.answer
@@ -124,7 +121,9 @@ _ANSWER_FIELD = re.compile(r"\[\[ ## answer ## \]\]|\"answer\"\s*:|(?i:^\W*answe
 _INTEGER = re.compile(r"(?<![\w.,-])-?\d+(?![\w,]|\.\d)")
 
 
-def _salvage(error: AdapterParseError, question: Question) -> dspy.Prediction | None:
+def _salvage(
+    error: AdapterParseError, question: Question, signature: type[dspy.Signature]
+) -> dspy.Prediction | None:
     """Read a reply that names exactly one option in its answer field, such as "Option 2"."""
     reply = error.lm_response or ""
     found = list(_ANSWER_FIELD.finditer(reply))
@@ -134,6 +133,8 @@ def _salvage(error: AdapterParseError, question: Question) -> dspy.Prediction | 
     named = {int(text) for text in _INTEGER.findall(tail)}
     if len(named) != 1 or not named <= set(question.codes):
         return None
+    if "analysis" not in signature.output_fields:
+        return dspy.Prediction(answer=named.pop())
     analysis = reply[: found[-1].start()].replace("[[ ## analysis ## ]]", "").strip()
     return dspy.Prediction(analysis=analysis, answer=named.pop())
 
@@ -185,116 +186,3 @@ def _shortened(profile: Profile, story: str) -> tuple[dict[str, str], dspy.Predi
     """Return some of the facts, spread over all of them, and how the story begins."""
     shown = profile.facts[:: -(-len(profile.facts) // DEMO_FACTS)]
     return {"facts": facts_text(shown)}, dspy.Prediction(backstory=story[:BACKSTORY_TOKENS])
-
-
-_pool_lock = threading.Lock()
-_pools: dict[int, ThreadPoolExecutor] = {}
-
-
-def _leaf_pool(threads: int = LEAF_THREADS) -> ThreadPoolExecutor:
-    """The pool of leaf calls: one a process, never the pool that cases run in.
-
-    A perspective waits for no other task, so the pool cannot deadlock.
-    """
-    with _pool_lock:
-        if threads not in _pools:
-            _pools[threads] = ThreadPoolExecutor(threads, thread_name_prefix="perspective")
-        return _pools[threads]
-
-
-class PerspectivePanel(dspy.Module):
-    """Read one case from several sides, independently and at the same time.
-
-    Args:
-        names: Keys of `PERSPECTIVES`, in canonical order.
-        fields: Which of `facts` and `backstory` the perspectives read.
-        demo_facts: See `Answerer`.
-    """
-
-    def __init__(
-        self, names: tuple[str, ...], *, fields: frozenset[str], demo_facts: int = DEMO_FACTS
-    ) -> None:
-        super().__init__()
-        self.names = names
-        for name in names:
-            signature = reading(PERSPECTIVES[name], fields)
-            setattr(self, name, Answerer(signature, demo_facts=demo_facts))
-
-    def forward(self, case: Case, inputs: Inputs) -> dict[str, dspy.Prediction]:
-        """Return one prediction for each perspective, in canonical order.
-
-        Sequential where the language model runs in this process, since threads would only
-        contend for the interpreter; concurrent otherwise.
-
-        Raises:
-            PredictionError: A perspective gave no valid answer.
-        """
-        if len(self.names) < 2 or getattr(dspy.settings.lm, "in_process", False):
-            return {name: getattr(self, name)(case=case, inputs=inputs) for name in self.names}
-        waiting: dict[str, Future[tuple[dspy.Prediction, list[Any]]]] = {}
-        for name in self.names:
-            run = contextvars.copy_context().run
-            waiting[name] = _leaf_pool().submit(run, self._read, name, case, inputs)
-        errors = [error for future in waiting.values() if (error := future.exception())]
-        if errors:
-            # What ends the run goes before what fails this case alone.
-            raise min(errors, key=lambda error: isinstance(error, PredictionError))
-        results = {name: future.result() for name, future in waiting.items()}
-        if dspy.settings.trace is not None:
-            for _, steps in results.values():
-                dspy.settings.trace.extend(steps)
-        return {name: prediction for name, (prediction, _) in results.items()}
-
-    def _read(self, name: str, case: Case, inputs: Inputs) -> tuple[dspy.Prediction, list[Any]]:
-        """Run one perspective with a trace of its own, joined in order by the caller."""
-        steps: list[Any] | None = None if dspy.settings.trace is None else []
-        with dspy.context(trace=steps):
-            prediction = getattr(self, name)(case=case, inputs=inputs)
-        return prediction, steps or []
-
-
-def reading(signature: type[dspy.Signature], fields: frozenset[str]) -> type[dspy.Signature]:
-    """Return the signature without the inputs that `fields` leaves out.
-
-    Args:
-        signature: The whole signature.
-        fields: Which of `facts` and `backstory` are read; habits are counted facts and go with
-            them.
-    """
-    needed = {"facts": "facts", "habits": "facts", "backstory": "backstory"}
-    for name, source in needed.items():
-        if source not in fields and name in signature.input_fields:
-            signature = signature.delete(name)
-    return signature
-
-
-class Coordinator(Answerer):
-    """Decide where perspectives disagree: weigh their analyses and the person."""
-
-    def __init__(self, *, fields: frozenset[str], demo_facts: int = DEMO_FACTS) -> None:
-        super().__init__(reading(DecideAnswer, fields), demo_facts=demo_facts)
-
-
-def views_text(question: Question, views: Mapping[str, dspy.Prediction]) -> str:
-    """Render what each perspective foresaw, in canonical order, for the coordinator."""
-    return "\n\n".join(
-        f"The {name} reader answers {view.answer} ({question.label(view.answer)}): "
-        f"{plain_text(str(view.analysis))}"
-        for name, view in views.items()
-    )
-
-
-def vote(question: Question, answers: Mapping[str, int]) -> int:
-    """Return the plurality; a tie goes to the middle of ordered options, else to the first.
-
-    Args:
-        question: The question, for the order of its options.
-        answers: Perspective to code, in canonical order.
-    """
-    codes = list(answers.values())
-    most = max(codes.count(code) for code in codes)
-    tied = [code for code in dict.fromkeys(codes) if codes.count(code) == most]
-    ranked = sorted((code for code in codes if code in question.order), key=question.order.index)
-    if len(tied) > 1 and len(ranked) == len(codes):
-        return ranked[(len(ranked) - 1) // 2]
-    return tied[0]

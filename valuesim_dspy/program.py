@@ -1,66 +1,33 @@
-"""The program: one module that answers one survey question as one person; its variants."""
+"""The program: one module that answers one survey question as one person."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol
 
 import dspy
 
 from valuesim_dspy.case import Case
-from valuesim_dspy.errors import ConfigError
-from valuesim_dspy.modules import (
-    DEMO_FACTS,
-    Answerer,
-    BackstoryWriter,
-    Coordinator,
-    PerspectivePanel,
-    views_text,
-    vote,
-)
-from valuesim_dspy.signatures import PERSPECTIVES, AnswerDirectly
+from valuesim_dspy.errors import ConfigError, MissingDataError
+from valuesim_dspy.modules import DEMO_FACTS, Answerer, BackstoryWriter
+from valuesim_dspy.panel import Coordinator, PerspectivePanel, views_text
+from valuesim_dspy.trust import records_text, require_lm, weighted_vote
+from valuesim_dspy.variants import DECISIONS, VARIANTS, Variant
 
-ALL = tuple(PERSPECTIVES)
+if TYPE_CHECKING:
+    from valuesim_dspy.peers import PeerIndex
 
+__all__ = ["VARIANTS", "Learned", "ValueSim", "Variant"]
 
-@dataclass(frozen=True)
-class Variant:
-    """One ablation of the program, as data.
-
-    Args:
-        name: The key in `VARIANTS`.
-        what: One line for tables and help.
-        facts: Whether perspectives and coordinator read the facts.
-        backstory: Whether a backstory is written and read.
-        perspectives: Who reads, in canonical order; none means one direct answer.
-        decide: How views become an answer: `coordinator` (asked only where they differ), `vote`.
-    """
-
-    name: str
-    what: str
-    facts: bool = True
-    backstory: bool = True
-    perspectives: tuple[str, ...] = ALL
-    decide: str = "coordinator"
-
-    @property
-    def fields(self) -> frozenset[str]:
-        """Which of `facts` and `backstory` are read."""
-        chosen = {"facts": self.facts, "backstory": self.backstory}
-        return frozenset(name for name, is_read in chosen.items() if is_read)
+Views = dict[str, dspy.Prediction]
 
 
-VARIANTS: dict[str, Variant] = {
-    variant.name: variant
-    for variant in (
-        Variant("full", "backstory and facts, three perspectives, coordinator"),
-        Variant("backstory-only", "as published: perspectives read no facts", facts=False),
-        Variant("facts-only", "three perspectives on the facts, no backstory", backstory=False),
-        Variant("vote", "as full, a vote in place of the coordinator", decide="vote"),
-        Variant("single", "one direct answer from all facts", backstory=False, perspectives=()),
-    )
-}
-"""Name of a variant, as typed, saved and logged, to what it switches on."""
+class Learned(Protocol):
+    """What compiling learned, for one case: it leaves out whoever the case is about."""
+
+    def of(self, case: Case) -> Mapping[str, Any]:
+        """Return a table such as `ValueSim.learned`."""
+        ...
 
 
 class ValueSim(dspy.Module):
@@ -68,12 +35,15 @@ class ValueSim(dspy.Module):
 
     Called with a `Case`, returns a `dspy.Prediction` with `answer` (a code of the question),
     `analysis`, `backstory` ("" where none is written), `views` (perspective to its `answer` and
-    `analysis`), `decision` (`direct`, `agreement`, `coordinator` or `vote`) and `status`
-    (`answered`).
+    `analysis`), `decision` (`direct`, `agreement`, or what decided: `coordinator`, `vote`,
+    `mean`, `weighted-vote`) and `status` (`answered`).
 
     Args:
         variant: A key of `VARIANTS`.
         demo_facts: How many facts a demo keeps.
+
+    Attributes:
+        learned: What compiling learned of the perspectives, as plain JSON values; {} before.
 
     Raises:
         ConfigError: There is no such variant.
@@ -86,62 +56,132 @@ class ValueSim(dspy.Module):
         if variant not in VARIANTS:
             raise ConfigError("no such variant", key="variant", value=variant, allowed=VARIANTS)
         self.variant = variant
-        spec = VARIANTS[variant]
+        self.demo_facts = demo_facts
+        self.learned: dict[str, Any] = {}
+        self._peers: PeerIndex | None = None
+        self._learned: Learned | None = None
+        spec = self.spec
         if spec.backstory:
             self.writer = BackstoryWriter()
         if not spec.perspectives:
-            self.direct = Answerer(AnswerDirectly, demo_facts=demo_facts)
+            self.direct = Answerer(spec.direct, demo_facts=demo_facts)
             return
-        self.panel = PerspectivePanel(spec.perspectives, fields=spec.fields, demo_facts=demo_facts)
-        if spec.decide == "coordinator":
-            self.coordinator = Coordinator(fields=spec.fields, demo_facts=demo_facts)
+        self.panel = PerspectivePanel(spec.readers, demo_facts=demo_facts)
+        if spec.interaction:
+            self.interaction = PerspectivePanel(spec.second_readers, demo_facts=demo_facts)
+        if spec.decide == "coordinator" and len(spec.perspectives) > 1:
+            self.coordinator = Coordinator(spec.coordinator, demo_facts=demo_facts)
+
+    @property
+    def spec(self) -> Variant:
+        """What the variant switches on."""
+        return VARIANTS[self.variant]
+
+    @property
+    def knows(self) -> str:
+        """`cold`, or `warm` where other people's answers to the target question are read."""
+        return self.spec.knows
+
+    def bind(self, *, peers: PeerIndex | None = None, learned: Learned | None = None) -> ValueSim:
+        """Bind what copies of the program share and no saved state holds.
+
+        Args:
+            peers: Finds similar training respondents; needed by variants that read them.
+            learned: Stands in for `learned` while training cases are answered; see
+                `optimize.learning_trust`.
+
+        Returns:
+            The program itself. What is None is left as it was bound.
+        """
+        self._peers = peers if peers is not None else self._peers
+        self._learned = learned if learned is not None else self._learned
+        return self
+
+    def unbind_learned(self) -> None:
+        """Go back to `learned`, which is what a saved program has."""
+        self._learned = None
 
     def predict(self, case: Case) -> dspy.Prediction:
         """Answer a case; the same as calling the program.
 
         Raises:
+            MissingDataError: The variant reads peers, and none are bound.
             PredictionError: A step gave no usable reply within its retries.
         """
         return self(case=case)
 
+    def inputs(self, case: Case) -> dict[str, str]:
+        """Return what predictors may read of a case, backstory, views and records left out.
+
+        Raises:
+            MissingDataError: The variant reads peers, and none are bound.
+        """
+        inputs = self.spec.inputs(case)
+        if self.spec.peers:
+            if self._peers is None:
+                raise MissingDataError(
+                    f"the variant {self.variant} is not bound to similar respondents",
+                    "call program.bind(peers=PeerIndex.of(...)) before it answers",
+                )
+            inputs["peers"] = self._peers.text(case)
+        return inputs
+
+    def read(self, case: Case) -> tuple[dict[str, str], Views]:
+        """Return what is read of a case, backstory included, and what each perspective says."""
+        inputs = self.inputs(case)
+        inputs["backstory"] = self.writer(profile=case.profile) if self.spec.backstory else ""
+        views = self.panel(case=case, inputs=inputs)
+        if self.spec.interaction:
+            first = {**inputs, "views": views_text(case.question, views)}
+            views = self.interaction(case=case, inputs=first)
+        return inputs, views
+
     def forward(self, case: Case) -> dspy.Prediction:
         """See the class."""
-        spec = VARIANTS[self.variant]
-        inputs = case.inputs()
-        if not spec.perspectives:
-            reply = self.direct(case=case, inputs=inputs)
-            return _result(reply, decision="direct")
-        backstory = self.writer(profile=case.profile) if spec.backstory else ""
-        inputs["backstory"] = backstory
-        views = self.panel(case=case, inputs=inputs)
+        if not self.spec.perspectives:
+            reply = self.direct(case=case, inputs=self.inputs(case))
+            return as_prediction(reply, decision="direct")
+        inputs, views = self.read(case)
+        decision, reply = "agreement", next(iter(views.values()))
+        if len({int(view.answer) for view in views.values()}) > 1:
+            decision = self.spec.decide
+            reply = self._decide(case, inputs, views)
+        return as_prediction(reply, decision=decision, backstory=inputs["backstory"], views=views)
+
+    def _decide(self, case: Case, inputs: dict[str, str], views: Views) -> dspy.Prediction:
+        """Return the reply of who decides where perspectives disagree."""
+        question = case.question
         answers = {name: int(view.answer) for name, view in views.items()}
-        decision = "agreement"
-        reply = next(iter(views.values()))
-        if len(set(answers.values())) > 1:
-            decision = spec.decide
-            if spec.decide == "coordinator":
-                inputs["views"] = views_text(case.question, views)
-                reply = self.coordinator(case=case, inputs=inputs)
-            else:
-                chosen = vote(case.question, answers)
-                reply = next(view for view in views.values() if view.answer == chosen)
-        return _result(reply, decision=decision, backstory=backstory, views=views)
+        if self.spec.decide in DECISIONS:
+            return _told(DECISIONS[self.spec.decide](question, answers), views)
+        learned = self._learned.of(case) if self._learned is not None else self.learned
+        if self.spec.learns:
+            require_lm(learned, str(dspy.settings.lm.model))
+        if self.spec.decide == "weighted-vote":
+            return _told(weighted_vote(learned, question, answers), views)
+        inputs = {**inputs, "views": views_text(question, views)}
+        if self.spec.records:
+            inputs["records"] = records_text(learned, question, tuple(views))
+        return self.coordinator(case=case, inputs=inputs)
 
 
-def _result(
-    reply: dspy.Prediction,
-    *,
-    decision: str,
-    backstory: str = "",
-    views: dict[str, dspy.Prediction] | None = None,
+def _told(answer: int, views: Views) -> dspy.Prediction:
+    """Return the first view that gives an answer; one of its own where none does, as a mean."""
+    found = (view for view in views.values() if int(view.answer) == answer)
+    return next(found, dspy.Prediction(answer=answer, analysis="The mean of the perspectives."))
+
+
+def as_prediction(
+    reply: dspy.Prediction, *, decision: str, backstory: str = "", views: Views | None = None
 ) -> dspy.Prediction:
-    seen: dict[str, dict[str, Any]] = {
-        name: {"answer": int(view.answer), "analysis": str(view.analysis)}
+    """Return a reply in the shape that every program answers in; see `ValueSim`."""
+    seen = {
+        name: {"answer": int(view.answer), "analysis": str(view.get("analysis", ""))}
         for name, view in (views or {}).items()
     }
     return dspy.Prediction(
         answer=int(reply.answer),
-        analysis=str(reply.analysis),
+        analysis=str(reply.get("analysis", "")),
         backstory=backstory,
         views=seen,
         decision=decision,

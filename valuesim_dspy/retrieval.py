@@ -133,13 +133,18 @@ class Retriever:
 
 
 def nearest_lines(lines: Sequence[str], query: str, count: int) -> list[str]:
-    """Return the lines that share most with a query, in their own order.
+    """Return the lines that share most with a query, in their own order; see `ranked_lines`."""
+    if len(lines) <= count:
+        return list(lines)
+    return [lines[index] for index in sorted(ranked_lines(lines, query)[:count])]
+
+
+def ranked_lines(lines: Sequence[str], query: str) -> list[int]:
+    """Return the positions of lines, those that share most with a query first.
 
     Overlap of stems, weighted by their rarity among the lines and normalised by the length of a
     line; ties go to the earlier line.
     """
-    if len(lines) <= count:
-        return list(lines)
     wanted = read_sentence(query).stems
     bags = [read_sentence(line).stems for line in lines]
     weights = {
@@ -149,5 +154,4 @@ def nearest_lines(lines: Sequence[str], query: str, count: int) -> list[str]:
     scores = [
         math.fsum(weights[stem] for stem in wanted & bag) / math.sqrt(len(bag) or 1) for bag in bags
     ]
-    best = sorted(range(len(lines)), key=lambda index: (-scores[index], index))[:count]
-    return [lines[index] for index in sorted(best)]
+    return sorted(range(len(lines)), key=lambda index: (-scores[index], index))

@@ -13,9 +13,11 @@ from optimize.compile_metrics import COMPILE_METRICS
 from optimize.teleprompters.choosing import chosen_predictors, freeze_others, release
 from optimize.teleprompters.scoring import results
 from optimize.teleprompters.teleprompter import Count, Teleprompter
-from valuesim_dspy.modules import vote
+from valuesim_dspy.program import as_prediction
+from valuesim_dspy.voting import vote
 
 WRITER, PERSPECTIVES, COORDINATOR = "writer", "panel", "coordinator"
+INTERACTION = "interaction"
 
 
 @dataclass(frozen=True)
@@ -38,31 +40,33 @@ def story_only(program: Any, case: Any) -> dspy.Prediction:
 
 def vote_only(program: Any, case: Any) -> dspy.Prediction:
     """Let the perspectives vote, and tell whether they differ; the coordinator is not asked."""
-    inputs = case.inputs()
-    writer = getattr(program, WRITER, None)
-    inputs["backstory"] = writer(profile=case.profile) if writer is not None else ""
-    views = program.panel(case=case, inputs=inputs)
-    answers = {name: int(view.answer) for name, view in views.items()}
-    seen = {name: {"answer": int(v.answer), "analysis": v.analysis} for name, v in views.items()}
-    return dspy.Prediction(
-        answer=vote(case.question, answers),
-        backstory=inputs["backstory"],
-        views=seen,
-        decision="vote" if len(set(answers.values())) > 1 else "agreement",
-    )
+    inputs, read = program.read(case)
+    answers = {name: int(view.answer) for name, view in read.items()}
+    differ = len(set(answers.values())) > 1
+    reply = dspy.Prediction(answer=vote(case.question, answers), analysis="")
+    decision = "vote" if differ else "agreement"
+    return as_prediction(reply, decision=decision, backstory=inputs["backstory"], views=read)
 
 
-STAGES = (Stage(WRITER, story_only), Stage(PERSPECTIVES, vote_only), Stage(COORDINATOR))
+STAGES = (
+    Stage(WRITER, story_only),
+    Stage(PERSPECTIVES, vote_only),
+    Stage(INTERACTION, vote_only),
+    Stage(COORDINATOR),
+)
 
 
 def build(teleprompter: Teleprompter, given: Compilation) -> Compiled:
     """Compile the predictors that the options choose, in stages where they say so.
 
-    A program that has none of the stages' modules is compiled at once.
+    A teleprompter that takes the whole program sees to that itself. A program that has none of
+    the stages' modules is compiled at once.
 
     Raises:
         ConfigError: The options name a predictor that the program lacks.
     """
+    if teleprompter.whole:
+        return teleprompter.build(given)
     choice = getattr(given.options, "predictors", "all")
     is_staged = getattr(given.options, "staged", False)
     # All stages are meant where nobody chose; a choice keeps what it leaves out frozen.
@@ -164,6 +168,6 @@ def in_stages(count: Count, *, looks: bool) -> Count:
         if not getattr(options, "staged", False):
             return low, high
         cases = n_train + n_val
-        return (min(low, cases), 3 * high + cases) if looks else (0, 3 * high)
+        return (min(low, cases), 4 * high + cases) if looks else (0, 4 * high)
 
     return counted

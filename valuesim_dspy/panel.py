@@ -1,0 +1,94 @@
+"""Who reads from several sides, and who decides between them."""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import dspy
+
+from valuesim_dspy.case import Case, plain_text
+from valuesim_dspy.errors import PredictionError
+from valuesim_dspy.modules import DEMO_FACTS, Answerer, Inputs
+from valuesim_dspy.survey.codebook import Question
+
+LEAF_THREADS = 32
+
+_pool_lock = threading.Lock()
+_pools: dict[int, ThreadPoolExecutor] = {}
+
+
+def _leaf_pool(threads: int = LEAF_THREADS) -> ThreadPoolExecutor:
+    """The pool of leaf calls: one a process, never the pool that cases run in.
+
+    A perspective waits for no other task, so the pool cannot deadlock.
+    """
+    with _pool_lock:
+        if threads not in _pools:
+            _pools[threads] = ThreadPoolExecutor(threads, thread_name_prefix="perspective")
+        return _pools[threads]
+
+
+class PerspectivePanel(dspy.Module):
+    """Read one case from several sides, independently and at the same time.
+
+    Args:
+        signatures: Name of each perspective, in canonical order, to how it reads.
+        demo_facts: See `Answerer`.
+    """
+
+    def __init__(
+        self, signatures: Mapping[str, type[dspy.Signature]], *, demo_facts: int = DEMO_FACTS
+    ) -> None:
+        super().__init__()
+        self.names = tuple(signatures)
+        for name, signature in signatures.items():
+            setattr(self, name, Answerer(signature, demo_facts=demo_facts))
+
+    def forward(self, case: Case, inputs: Inputs) -> dict[str, dspy.Prediction]:
+        """Return one prediction for each perspective, in canonical order.
+
+        Sequential where the language model runs in this process, since threads would only
+        contend for the interpreter; concurrent otherwise.
+
+        Raises:
+            PredictionError: A perspective gave no valid answer.
+        """
+        if len(self.names) < 2 or getattr(dspy.settings.lm, "in_process", False):
+            return {name: getattr(self, name)(case=case, inputs=inputs) for name in self.names}
+        waiting: dict[str, Future[tuple[dspy.Prediction, list[Any]]]] = {}
+        for name in self.names:
+            run = contextvars.copy_context().run
+            waiting[name] = _leaf_pool().submit(run, self._read, name, case, inputs)
+        errors = [error for future in waiting.values() if (error := future.exception())]
+        if errors:
+            # What ends the run goes before what fails this case alone.
+            raise min(errors, key=lambda error: isinstance(error, PredictionError))
+        results = {name: future.result() for name, future in waiting.items()}
+        if dspy.settings.trace is not None:
+            for _, steps in results.values():
+                dspy.settings.trace.extend(steps)
+        return {name: prediction for name, (prediction, _) in results.items()}
+
+    def _read(self, name: str, case: Case, inputs: Inputs) -> tuple[dspy.Prediction, list[Any]]:
+        """Run one perspective with a trace of its own, joined in order by the caller."""
+        steps: list[Any] | None = None if dspy.settings.trace is None else []
+        with dspy.context(trace=steps):
+            prediction = getattr(self, name)(case=case, inputs=inputs)
+        return prediction, steps or []
+
+
+class Coordinator(Answerer):
+    """Decide where perspectives disagree: weigh their analyses and the person."""
+
+
+def views_text(question: Question, views: Mapping[str, dspy.Prediction]) -> str:
+    """Render what each perspective foresaw, in canonical order, for the coordinator."""
+    return "\n\n".join(
+        f"The {name} reader answers {view.answer} ({question.label(view.answer)})"
+        f"{f': {told}' if (told := plain_text(str(view.get('analysis', '')))) else '.'}"
+        for name, view in views.items()
+    )
