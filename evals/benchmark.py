@@ -14,6 +14,7 @@ from evals.baselines import BASELINES
 from evals.intervals import Interval, clustered_interval
 from evals.metrics import METRICS, MIN_COVERAGE, score_frame
 from evals.study import Study
+from evals.subgroups import with_people
 from valuesim_dspy.simulate import Outcome, simulate
 from valuesim_dspy.usage import Meter, Usage
 
@@ -106,8 +107,10 @@ def run_benchmark(
         arm=arm,
         label=label,
         role=role,
-        knows=baseline.knows if baseline else "cold",
-        frame=score_frame(outcomes, study.codebook),
+        knows=baseline.knows if baseline else getattr(program, "knows", "cold"),
+        frame=with_people(
+            score_frame(outcomes, study.codebook), study.respondents, study.split.people(role)
+        ),
         needed=meter.needed,
         paid=meter.paid,
         failed_calls=meter.failed,

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from evals.distributional import DISTRIBUTIONAL
+from evals.individual import INDIVIDUAL
 from evals.intervals import same_cases
+from evals.metric import NAN, Metric
+from evals.subgroups import WEIGHTED
 from valuesim_dspy.errors import MissingDataError, SurveyDataError
 from valuesim_dspy.simulate import Outcome, outcomes_frame
 
@@ -18,8 +21,6 @@ if TYPE_CHECKING:
 
 MIN_COVERAGE = 0.95
 """Below this share of answered cases a result is invalid and has no score."""
-
-NAN = float("nan")
 
 
 def exact(question: Question, truth: int, answer: int | None) -> float:
@@ -63,8 +64,10 @@ def score_frame(outcomes: Sequence[Outcome], codebook: Codebook) -> pd.DataFrame
 
     Added are `section`, `battery`, `kind`, `scale_kind`, `n_options`, and
     `correct`, 1.0 or 0.0, a failure is 0.0;
-    `error`, the `rank_distance` of an ordinal question's answer, in [0, 1], lower is better; NaN
-    for failures, for other scales, and where answer or truth is off the scale;
+    `truth_place` and `answer_place`, where the two stand on an ordinal question's scale, 0 for
+    the first of its options in order to 1 for the last; NaN for failures, for other scales, and
+    where the code is off the scale;
+    `error`, the distance of the two, in [0, 1], lower is better; NaN where either is;
     `answered`, whether an answer came;
     `disagree`, 1.0 where two or more views differ, 0.0 where they agree, NaN with fewer.
 
@@ -91,6 +94,8 @@ def score_frame(outcomes: Sequence[Outcome], codebook: Codebook) -> pd.DataFrame
     truths = frame["truth"].tolist()
     cases = list(zip(questions, truths, given, strict=True))
     frame["correct"] = [exact(*case) for case in cases]
+    frame["truth_place"] = [_place(question, truth) for question, truth, _ in cases]
+    frame["answer_place"] = [_place(question, answer) for question, _, answer in cases]
     frame["error"] = [_error(*case) for case in cases]
     frame["disagree"] = _disagree(frame)
     return frame
@@ -101,29 +106,16 @@ def _error(question: Question, truth: int, answer: int | None) -> float:
     return NAN if distance is None or question.scale_kind != "ordinal" else distance
 
 
+def _place(question: Question, code: int | None) -> float:
+    if question.scale_kind != "ordinal" or code not in question.order:
+        return NAN
+    return question.order.index(code) / (len(question.order) - 1)
+
+
 def _disagree(frame: pd.DataFrame) -> pd.Series:
     views = frame[[name for name in frame if str(name).startswith("view_")]].astype(float)
     differ = (views.max(axis=1) != views.min(axis=1)).astype(float)
     return differ.where(views.count(axis=1) >= 2)
-
-
-@dataclass(frozen=True)
-class Metric:
-    """One number for a benchmark.
-
-    Attributes:
-        name: Its name in tables and runs.
-        what: What it measures, in a sentence.
-        range: Unit and range.
-        higher_is_better: None where neither direction is better.
-        compute: Takes a scored table and returns the number; NaN where it does not apply.
-    """
-
-    name: str
-    what: str
-    range: str
-    higher_is_better: bool | None
-    compute: Callable[[pd.DataFrame], float]
 
 
 def _share(status: str) -> Callable[[pd.DataFrame], float]:
@@ -205,7 +197,9 @@ _ALL = (
     ),
 )
 
-METRICS: Mapping[str, Metric] = {metric.name: metric for metric in _ALL}
+METRICS: Mapping[str, Metric] = {
+    metric.name: metric for metric in (*_ALL, *WEIGHTED, *INDIVIDUAL, *DISTRIBUTIONAL)
+}
 """The metrics of one scored table, by name."""
 
 

@@ -10,7 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from evals.distributional import DISTRIBUTIONAL
+from evals.individual import INDIVIDUAL
 from evals.metrics import METRICS, MIN_COVERAGE, SCORES, rank_distance, score_frame, skill
+from evals.subgroups import WEIGHTED
 from valuesim_dspy.errors import ConfigError, MissingDataError, SurveyDataError
 from valuesim_dspy.simulate import Outcome
 from valuesim_dspy.survey.codebook import UnknownQuestionError, load_codebook
@@ -81,7 +84,8 @@ def test_every_metric_of_seven_cases_is_as_worked_out_by_hand(name: str, expecte
 def test_every_registered_metric_has_a_hand_worked_number_and_says_what_it_is() -> None:
     """No metric is registered without a test, a name of its own, a sentence and a range."""
     tested = test_every_metric_of_seven_cases_is_as_worked_out_by_hand.pytestmark[0].args[1]
-    assert [name for name, _ in tested] == list(METRICS)
+    elsewhere = [metric.name for metric in (*WEIGHTED, *INDIVIDUAL, *DISTRIBUTIONAL)]
+    assert [*(name for name, _ in tested), *elsewhere] == list(METRICS)
     for name, found in METRICS.items():
         assert found.name == name
         assert found.what.endswith(".")
@@ -91,16 +95,22 @@ def test_every_registered_metric_has_a_hand_worked_number_and_says_what_it_is() 
 def test_the_direction_of_each_metric_is_declared() -> None:
     """Errors and failures are better low, scores high, the rest neither."""
     better = {name: found.higher_is_better for name, found in METRICS.items()}
+    assert all(metric.higher_is_better for metric in INDIVIDUAL)
+    better = {name: up for name, up in better.items() if name not in {m.name for m in INDIVIDUAL}}
     assert [name for name in better if better[name]] == [
         "accuracy",
         "accuracy_macro",
         "coverage",
         "fidelity",
+        "accuracy_weighted",
     ]
     assert [name for name in better if better[name] is False] == [
         "nmae",
         "invalid_rate",
         "failed_rate",
+        "wasserstein",
+        "wasserstein_by_country",
+        "inter_item_deviation",
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import json
 import re
 import threading
 import time
@@ -56,6 +57,8 @@ class Outcome:
         paid: Those of them that no cache answered.
         tokens: Prompt and completion tokens needed.
         seconds: Wall-clock time.
+        country: ISO 3166 alpha-3 code of the person's country; "" where unknown.
+        probabilities: Code to probability, for programs that give them; else empty.
     """
 
     respondent: str
@@ -71,6 +74,8 @@ class Outcome:
     paid: int = 0
     tokens: int = 0
     seconds: float = 0.0
+    country: str = ""
+    probabilities: Mapping[int, float] = field(default_factory=dict)
 
 
 def simulate(
@@ -138,6 +143,7 @@ def _guarded(
         "respondent": case.profile.key,
         "question": case.question.id,
         "truth": example.get("answer"),
+        "country": case.profile.country or "",
     }
     try:
         with dspy.context(**own_lm):
@@ -175,13 +181,14 @@ def _reason(error: Exception, profile: Profile) -> str:
 
 
 def _success(prediction: dspy.Prediction, fidelity: float | None) -> dict[str, Any]:
-    views = prediction.get("views") or {}
+    views, told = prediction.get("views") or {}, prediction.get("probabilities") or {}
     return {
         "answer": int(prediction.answer),
         "status": "answered",
         "decision": prediction.get("decision") or "direct",
         "views": {name: int(view["answer"]) for name, view in views.items()},
         "fidelity": fidelity,
+        "probabilities": {int(code): float(told[code]) for code in sorted(told)},
     }
 
 
@@ -206,7 +213,8 @@ class _Fidelities:
 def outcomes_frame(outcomes: Sequence[Outcome]) -> pd.DataFrame:
     """Return the outcomes as a table, one row each, views spread over `view_*` columns.
 
-    Codes are `Int64`, missing where there is none; `fidelity` and `seconds` are floats, NaN
+    `probabilities` is a JSON object of code to probability, "" where there are none. Codes are
+    `Int64`, missing where there is none; `fidelity` and `seconds` are floats, NaN
     where there is none; `calls`, `paid` and `tokens` are integers; the rest is text.
     """
     import pandas as pd
@@ -215,6 +223,7 @@ def outcomes_frame(outcomes: Sequence[Outcome]) -> pd.DataFrame:
     views = dict.fromkeys(f"view_{name}" for outcome in outcomes for name in outcome.views)
     rows = [
         {name: getattr(outcome, name) for name in names}
+        | {"probabilities": json.dumps(told) if (told := dict(outcome.probabilities)) else ""}
         | {f"view_{name}": code for name, code in outcome.views.items()}
         for outcome in outcomes
     ]
