@@ -6,8 +6,12 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from valuesim_dspy.__main__ import add_job_options, consent, run_command
+
+if TYPE_CHECKING:
+    from valuesim_dspy.config import JobConfig
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -23,8 +27,36 @@ def build_parser() -> argparse.ArgumentParser:
     run.add_argument("arms", nargs="+", metavar="PROGRAM|VARIANT|BASELINE")
     run.add_argument("--config", type=Path, required=True, metavar="JOB.TOML")
     run.add_argument("--split", choices=("dev", "test"), default="dev", help="which set to read")
-    add_job_options(run)
+    _add_job(run)
     run.set_defaults(run=_run)
+    ablate = commands.add_parser("ablate", help="one factor at a time, within a budget")
+    ablate.add_argument("job", type=Path, metavar="JOB.TOML")
+    ablate.add_argument("arms", nargs="*", metavar="ARM", help="by default the whole grid")
+    ablate.add_argument("--full", action="store_true", help="all folds and all targets")
+    ablate.add_argument("--split", choices=("dev", "test"), default="dev")
+    _add_job(ablate)
+    ablate.set_defaults(run=_ablate)
+    history = commands.add_parser("history", help="the learning curve of one person's answers")
+    history.add_argument("job", type=Path, metavar="JOB.TOML")
+    history.add_argument("--split", choices=("dev", "test"), default="dev")
+    _add_job(history)
+    history.set_defaults(run=_history)
+    robustness = commands.add_parser("robustness", help="the same question put another way")
+    robustness.add_argument("job", type=Path, metavar="JOB.TOML")
+    robustness.add_argument("arms", nargs="*", metavar="ARM", help="by default variant and RAG")
+    robustness.add_argument("--split", choices=("dev", "test"), default="dev")
+    _add_job(robustness)
+    robustness.set_defaults(run=_robustness)
+    contamination = commands.add_parser("contamination", help="what the model recalls unasked")
+    contamination.add_argument("job", type=Path, metavar="JOB.TOML")
+    contamination.add_argument("--split", choices=("dev", "test"), default="dev")
+    _add_job(contamination)
+    contamination.set_defaults(run=_contamination)
+    report = commands.add_parser("report", help="one page of runs: HTML, Markdown, CSV, LaTeX")
+    report.add_argument("runs", nargs="+", metavar="RUN", help="MLflow run ids")
+    report.add_argument("--out", type=Path, default=Path("report"), metavar="FOLDER")
+    report.add_argument("--store", metavar="FOLDER|URI")
+    report.set_defaults(run=_report)
     compare = commands.add_parser("compare", help="put runs of the store side by side")
     compare.add_argument("runs", nargs="+", metavar="RUN", help="MLflow run ids")
     compare.add_argument("--reference", default="rag", metavar="ARM")
@@ -33,11 +65,25 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _run(args: argparse.Namespace) -> None:
-    from evals.running import run_arms
+def _add_job(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--protocol", choices=("fair", "paper"), help="in place of the job's")
+    parser.add_argument("--folds", choices=("question", "battery", "topic", "paper"))
+    parser.add_argument("--fold", type=int, metavar="N", help="which of the five")
+    add_job_options(parser)
+
+
+def _config(args: argparse.Namespace, path: Path) -> JobConfig:
+    from evals.protocols import protocol_overrides
     from valuesim_dspy.config import load_job
 
-    config = load_job(args.config, [*args.set, *consent(args)])
+    chosen = protocol_overrides(args.protocol, args.folds, args.fold)
+    return load_job(path, [*chosen, *args.set, *consent(args)])
+
+
+def _run(args: argparse.Namespace) -> None:
+    from evals.running import run_arms
+
+    config = _config(args, args.config)
     run_id, table = run_arms(config, args.arms, args.split, is_agreed=args.yes)
     print(table)
     print(f"MLflow run {run_id}; compare the arms with: make ui")
@@ -47,6 +93,37 @@ def _compare(args: argparse.Namespace) -> None:
     from evals.running import compare_runs
 
     print(compare_runs(args.store, args.runs, reference=args.reference))
+
+
+def _ablate(args: argparse.Namespace) -> None:
+    from evals.ablation import run_ablation
+
+    config = _config(args, args.job)
+    print(run_ablation(config, args.arms, args.split, full=args.full, is_agreed=args.yes))
+
+
+def _history(args: argparse.Namespace) -> None:
+    from evals.history import run_history
+
+    print(run_history(_config(args, args.job), args.split, is_agreed=args.yes))
+
+
+def _robustness(args: argparse.Namespace) -> None:
+    from evals.robustness import run_robustness
+
+    print(run_robustness(_config(args, args.job), args.arms, args.split, is_agreed=args.yes))
+
+
+def _contamination(args: argparse.Namespace) -> None:
+    from evals.contamination import run_contamination
+
+    print(run_contamination(_config(args, args.job), args.split, is_agreed=args.yes))
+
+
+def _report(args: argparse.Namespace) -> None:
+    from evals.reporting import write_report
+
+    print(write_report(args.runs, args.out, store=args.store))
 
 
 if __name__ == "__main__":

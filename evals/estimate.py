@@ -9,14 +9,16 @@ from typing import Any
 
 import dspy
 
-from evals.baselines import Blank
+from evals.baselines import BaselineModule, Blank
 from valuesim_dspy.case import Case
+from valuesim_dspy.ensemble import Ensemble
 from valuesim_dspy.errors import ConfigError
 from valuesim_dspy.modules import BACKSTORY_TOKENS
 from valuesim_dspy.roles import LMRole
 from valuesim_dspy.usage import estimate_tokens, text_of
 
 ANALYSIS_TOKENS = 120
+RECORD_TOKENS = 60
 SAMPLE = 5
 MARGIN = 0.05
 """What a prompt may be longer than estimated: stories, analyses and habits are not known yet."""
@@ -72,6 +74,10 @@ def benchmark_cost(program: dspy.Module, examples: Sequence[dspy.Example]) -> Co
     """
     if not examples:
         return Cost()
+    if isinstance(program, Ensemble):
+        costs = [benchmark_cost(member, examples) for member in program.members]
+        # Members may make equal requests, so of the others none is sure.
+        return sum((cost.scaled(0, 1) for cost in costs[1:]), costs[0])
     sample = examples[:: max(1, len(examples) // SAMPLE)][:SAMPLE]
     people = len({example.case.profile for example in examples})
     total = Cost()
@@ -84,13 +90,19 @@ def benchmark_cost(program: dspy.Module, examples: Sequence[dspy.Example]) -> Co
             written = max(estimate_tokens(ex.case.profile.facts_text) for ex in sample)
         elif name.startswith("coordinator"):
             low = 0
-        total += Cost((low, high), (low * tokens, high * tokens), (low * written, high * written))
+        times = getattr(program, "calls_per_case", {}).get(name, 1)
+        calls = times * low, times * high
+        total += Cost(calls, _times(calls, tokens), _times(calls, written))
     return total
+
+
+def _times(calls: tuple[int, int], tokens: int) -> tuple[int, int]:
+    return calls[0] * tokens, calls[1] * tokens
 
 
 def _requests(program: dspy.Module, examples: Sequence[dspy.Example]) -> tuple[int, int]:
     """Return how many different requests a set makes of a predictor, at least and at most."""
-    if not hasattr(program, "inputs"):
+    if not isinstance(program, BaselineModule):
         return len(examples), len(examples)
     # A program that chooses what it reads of a person may read the same of two.
     questions = len({example.case.question.id for example in examples})
@@ -101,7 +113,13 @@ def prompt_tokens(program: Any, predictor: Any, case: Case) -> int:
     """Estimate the prompt of one predictor for a case, demos and instructions included."""
     read = program.inputs(case) if hasattr(program, "inputs") else case.inputs()
     story = case.profile.facts_text
-    inputs = {**read, "backstory": story, "views": "x" * (3 * 4 * ANALYSIS_TOKENS)}
+    views = max(1, len(getattr(getattr(program, "panel", None), "names", ())))
+    inputs = {
+        **read,
+        "backstory": story,
+        "views": "x" * (views * 4 * ANALYSIS_TOKENS),
+        "records": "x" * (views * 4 * RECORD_TOKENS),
+    }
     wanted = {name: inputs[name] for name in predictor.signature.input_fields}
     messages = dspy.ChatAdapter().format(predictor.signature, predictor.demos, wanted)
     return estimate_tokens(text_of(messages))
@@ -117,6 +135,10 @@ def check_context(
     """
     cases = [example.case for example in examples]
     if not cases:
+        return
+    if isinstance(program, Ensemble):
+        for member in program.members:
+            check_context(member, examples, role, key=key)
         return
     # Whoever reads the whole person, and whoever reads the question alone.
     longest = {max(cases, key=_length), max(cases, key=_asked)}
@@ -148,8 +170,8 @@ def cost_lines(phases: Mapping[str, Cost], prices: tuple[float, float] | None) -
     rows = {**phases, "all": sum(phases.values(), Cost())}
     width = max(len(name) for name in rows)
     return [
-        f"  {name:<{width}}  {_span(cost.calls):>17} calls  "
-        f"{_span(_plus(cost.prompt, cost.completion)):>23} tokens  {_money(cost.usd(prices))}"
+        f"  {name:<{width}}  {span(cost.calls):>17} calls  "
+        f"{span(_plus(cost.prompt, cost.completion)):>23} tokens  {money(cost.usd(prices))}"
         for name, cost in rows.items()
     ]
 
@@ -169,12 +191,14 @@ def prices(role: LMRole) -> tuple[float, float] | None:
     return (found[0] * 1e6, found[1] * 1e6) if found and None not in found else None
 
 
-def _span(ends: tuple[int, int]) -> str:
+def span(ends: tuple[int, int]) -> str:
+    """Return two ends as text, such as `40 to 1,200`."""
     low, high = ends
     return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
-def _money(ends: tuple[float, float] | None) -> str:
+def money(ends: tuple[float, float] | None) -> str:
+    """Return two ends in US dollars as text; None is an unknown price, never zero."""
     if ends is None:
         return "price unknown"
     low, high = ends

@@ -4,27 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
-from pathlib import Path
+from functools import cached_property
 from typing import Any
 
 import dspy
 
-from evals.baselines import BASELINES, RAG, build_baseline
+from evals.arms import build_arm as build_arm
+from evals.arms import find_arm as find_arm
+from evals.code_digest import code_digest as code_digest
 from evals.embedders import make_embedder
 from valuesim_dspy.cache import ResponseCache
 from valuesim_dspy.case import make_cases
 from valuesim_dspy.config import DataConfig, JobConfig
-from valuesim_dspy.errors import ConfigError, MissingDataError
-from valuesim_dspy.finding import find_program
+from valuesim_dspy.errors import ConfigError
 from valuesim_dspy.lm import MeteredLM, make_lm, require_consent
-from valuesim_dspy.loading import load_program, read_manifest
 from valuesim_dspy.manifest import Manifest
-from valuesim_dspy.program import VARIANTS, ValueSim
+from valuesim_dspy.peers import PeerIndex
 from valuesim_dspy.retrieval import Retriever
 from valuesim_dspy.store import cache_location
 from valuesim_dspy.survey.codebook import Codebook, load_codebook
@@ -35,13 +33,12 @@ from valuesim_dspy.survey.respondents import Respondents, read_respondents
 from valuesim_dspy.survey.splits import Fold, Split, make_fold, make_split
 from valuesim_dspy.usage import Budget, Meter
 
-log = logging.getLogger(__name__)
-
 SETS = ("train", "val", "dev", "test")
 SPLITS: Mapping[str, tuple[str, str | None]] = {
     "random": ("random", None),
     "stratified": ("random", "country"),
     "countries": ("leave-countries-out", "country"),
+    "paper": ("paper", "country"),
 }
 """A config's `split` to the kind of split and its strata."""
 SYNTHETIC_EVIDENCE, SURVEY_EVIDENCE = "synthetic-machinery", "survey"
@@ -116,6 +113,12 @@ class Study:
     def leakage(self) -> Leakage:
         """How near the profile comes to the targets, on the training people."""
         return fold_leakage(self.respondents, self.split.train, self.fold)
+
+    @cached_property
+    def peers(self) -> PeerIndex:
+        """Finds similar people among the training respondents; who is asked about is never one."""
+        salt, seed = self.respondents.digest, self.config.protocol.seed
+        return PeerIndex.of(self.respondents, self.split.train, salt=salt, seed=seed)
 
     def manifest(self, kind: str, variant: str, **known: Any) -> Manifest:
         """Return the manifest of a program that comes from this study."""
@@ -236,63 +239,3 @@ def draw(config: JobConfig, respondents: Respondents) -> tuple[Fold, Split]:
         dependence=pairs,
     )
     return fold, split
-
-
-def build_arm(study: Study, name: str) -> dspy.Module:
-    """Return an arm by name: a variant, a baseline, or a saved program.
-
-    Args:
-        study: Supplies what baselines are bound to.
-        name: A key of `VARIANTS` or `BASELINES`, a folder, a packaged name or
-            `runs:/<id>/program`; a folder that bears a key's name is given as `./full`.
-
-    Raises:
-        ConfigError: It is none of these.
-    """
-    folder = find_arm(name)
-    if name in VARIANTS:
-        return ValueSim(name, demo_facts=study.config.compile.demo_facts)
-    if folder is None:
-        return BASELINES[name].build(study)
-    if read_manifest(folder).kind == ValueSim.kind:
-        return load_program(folder, codebook=study.codebook)
-    program = load_program(folder, build=build_baseline, codebook=study.codebook)
-    if isinstance(program, RAG):
-        program.bind(study.retriever, k=study.config.embedder.k)
-    return program
-
-
-def find_arm(name: str) -> Path | None:
-    """Return the folder of a saved program; None for a variant or a baseline.
-
-    Args:
-        name: As for `build_arm`.
-
-    Raises:
-        ConfigError: It is none of these.
-        MissingDataError: The folder or the run holds no program.
-    """
-    if name in VARIANTS or name in BASELINES:
-        return None
-    try:
-        return find_program(name)
-    except MissingDataError:
-        if name.startswith(("runs:/", "models:/")) or Path(name).exists():
-            raise
-    raise ConfigError(
-        f"{name!r} is no variant, no baseline and no saved program",
-        key="arm",
-        allowed=[*VARIANTS, *BASELINES],
-    )
-
-
-@lru_cache(maxsize=1)
-def code_digest() -> str:
-    """Return 16 hex digits of the source of program, evals and optimize, prompts included."""
-    root = Path(__file__).resolve().parent.parent
-    whole = hashlib.sha256()
-    for package in ("valuesim_dspy", "evals", "optimize"):
-        for path in sorted((root / package).rglob("*")):
-            if path.suffix in (".py", ".yaml", ".json"):
-                whole.update(str(path.relative_to(root)).encode() + path.read_bytes())
-    return whole.hexdigest()[:16]

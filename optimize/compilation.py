@@ -74,6 +74,9 @@ class Compilation:
         demos: `data`: demos come from the trainset; `synthetic`: from `demo_cases`, while all
             scores stay those of real cases; `none`: only instructions are compiled.
         demo_cases: Examples of synthetic people, read where demos are synthetic.
+        on_run: Called at each run of the program, for progress.
+        on_stop: Called with the best program so far where a spent budget ends the search, before
+            the error is raised.
     """
 
     student: dspy.Module
@@ -89,6 +92,8 @@ class Compilation:
     log: Path | None = None
     demos: str = "data"
     demo_cases: Sequence[dspy.Example] = ()
+    on_run: Callable[[], object] | None = None
+    on_stop: Callable[[Compiled], object] | None = None
 
     @property
     def demo_source(self) -> Sequence[dspy.Example]:

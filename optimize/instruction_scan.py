@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 
 import dspy
 
+from valuesim_dspy.ensemble import without_member
+
 WORDS = 6
 """So many words in a row that an instruction shares with a fact or a backstory are a quote."""
 
@@ -32,8 +34,20 @@ class Finding:
 
 
 def instructions_of(program: dspy.Module) -> dict[str, str]:
-    """Return every predictor's instruction, by predictor name."""
-    return {name: p.signature.instructions for name, p in program.named_predictors()}
+    """Return every predictor's instruction, by predictor name.
+
+    What all members of an ensemble are told alike stands once, under the predictor's name in the
+    member alone, so that an ensemble can be compared with the program its members come from.
+    """
+    found = {name: p.signature.instructions for name, p in program.named_predictors()}
+    told: dict[str, set[str]] = {}
+    for name, text in found.items():
+        told.setdefault(without_member(name), set()).add(text)
+    alike = {name for name, texts in told.items() if len(texts) == 1}
+    return {
+        without_member(name) if without_member(name) in alike else name: text
+        for name, text in found.items()
+    }
 
 
 def scan_instructions(

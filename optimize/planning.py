@@ -1,22 +1,25 @@
-"""Before a compile job pays for anything: what it compiles, what it will cost, consent."""
+"""Before a compile job pays for anything: what it compiles, with what, and consent."""
 
 from __future__ import annotations
 
-from typing import Any
-
-import dspy
-
 from evals.baselines import BASELINES
-from evals.estimate import Cost, benchmark_cost, cost_lines, prices
-from evals.study import Study, build_arm
+from evals.study import Study
+from optimize.predicting import PROMPT_COST, Plan, make_plan, references
 from optimize.teleprompters import TELEPROMPTERS, Teleprompter
-from optimize.teleprompters.choosing import chosen_predictors
 from valuesim_dspy.config import JobConfig
 from valuesim_dspy.errors import ConfigError
 from valuesim_dspy.program import VARIANTS
 
-# One request that writes an instruction: it holds examples or a summary of them.
-PROMPT_COST = Cost((1, 1), (500, 4000), (50, 500))
+__all__ = [
+    "PROMPT_COST",
+    "Plan",
+    "announce",
+    "arms_to_compile",
+    "check_sets",
+    "find_teleprompter",
+    "make_plan",
+    "references",
+]
 
 
 def find_teleprompter(config: JobConfig) -> Teleprompter:
@@ -39,7 +42,7 @@ def find_teleprompter(config: JobConfig) -> Teleprompter:
             f"{name} compiles by demos, and none would be left",
             key="compile.demos",
             value="none",
-            allowed=["data"],
+            allowed=["data", "synthetic"],
         )
     return teleprompter
 
@@ -77,48 +80,19 @@ def check_sets(study: Study) -> None:
             )
 
 
-def announce(
-    study: Study,
-    students: dict[str, dspy.Module],
-    teleprompter: Teleprompter,
-    options: Any,
-    *,
-    is_agreed: bool,
-) -> None:
-    """Print the estimate of calls, tokens and money, phase by phase.
+def announce(study: Study, plan: Plan, *, is_agreed: bool) -> None:
+    """Print the plan.
 
     Raises:
         ConfigError: It is above what the config lets pass without consent.
     """
-    sets = {role: study.examples(role) for role in ("train", "val", "dev")}
-    phases = {}
-    for name in references(study, students):
-        phases[f"measuring {name}"] = _measuring(build_arm(study, name), sets)
-    for name, program in students.items():
-        phases[f"measuring {name}, twice"] = _measuring(program, sets).scaled(2, 2)
-        one_run = benchmark_cost(program, sets["train"][:1])
-        sizes = (len(sets["train"]), len(sets["val"]))
-        count = len(chosen_predictors(program, getattr(options, "predictors", "all")))
-        phases[f"compiling {name}"] = one_run.scaled(*teleprompter.runs(options, *sizes, count))
-        written = teleprompter.prompts(options, *sizes, count)
-        if written[1]:
-            phases[f"prompts for {name}"] = PROMPT_COST.scaled(*written)
     model = study.task_lm.model
     print(f"estimate, nothing of it cached ({model}):", flush=True)  # noqa: T201
-    print("\n".join(cost_lines(phases, prices(study.config.task_lm))), flush=True)  # noqa: T201
-    most, limit = sum(phases.values(), Cost()).calls[1], study.config.confirm_calls
+    print("\n".join(plan.lines()), flush=True)  # noqa: T201
+    most, limit = plan.all.calls[1], study.config.confirm_calls
     if not study.offline and not is_agreed and most > limit:
         raise ConfigError(
             f"up to {most:,} calls of {model} may be needed, more than {limit:,}; pass --yes to "
             "agree, or make the job smaller",
             key="confirm_calls",
         )
-
-
-def references(study: Study, students: dict[str, dspy.Module]) -> list[str]:
-    """Return the baselines that are measured and not compiled."""
-    return [name for name in dict.fromkeys(study.config.baselines) if name not in students]
-
-
-def _measuring(program: dspy.Module, sets: dict[str, list[dspy.Example]]) -> Cost:
-    return benchmark_cost(program, sets["val"]) + benchmark_cost(program, sets["dev"])

@@ -12,6 +12,8 @@ from typing import Any
 
 import dspy
 
+from optimize.best_so_far import BestSoFar
+from valuesim_dspy.ensemble import Ensemble
 from valuesim_dspy.simulate import STOPS
 
 _ATTACHED = (
@@ -44,9 +46,18 @@ class StopCompilingError(BaseException):
 
 
 class Watch:
-    """Counts the runs of a student and of all its copies; safe to use from many threads."""
+    """Counts the runs of a student and of all its copies; safe to use from many threads.
 
-    def __init__(self) -> None:
+    Args:
+        best: Remembers the candidates' scores.
+        on_run: Called at each run, for progress.
+    """
+
+    def __init__(
+        self, best: BestSoFar | None = None, on_run: Callable[[], object] | None = None
+    ) -> None:
+        self.best = best or BestSoFar()
+        self._on_run = on_run
         self._lock = threading.Lock()
         self._stop: StopCompilingError | None = None
         self.runs = self.answered = 0
@@ -66,6 +77,8 @@ class Watch:
             if self._stop is not None:
                 raise StopCompilingError(self._stop.error)
             self.runs += 1
+            if self._on_run is not None:
+                self._on_run()
 
     def end(self, story: str = "") -> None:
         """Count an answer, and keep the backstory it came from, each once and in order."""
@@ -96,7 +109,11 @@ class _Watching:
                 prediction = super().forward(*args, **kwargs)  # type: ignore[misc]
         except STOPS as error:
             raise self._watch.stop(error) from error
+        except Exception:
+            self._watch.best.ran(self, kwargs.get("case"), None)
+            raise
         self._watch.end(str(getattr(prediction, "backstory", "")))
+        self._watch.best.ran(self, kwargs.get("case"), prediction)
         return prediction
 
 
@@ -140,7 +157,16 @@ def stopping(lm: Any, watch: Watch) -> Any:
 
 
 def unwatched(program: dspy.Module, kind: type[dspy.Module]) -> Any:
-    """Return a program to its class, without what DSPy's teleprompters attach to it."""
+    """Return a program to its class, without what DSPy's teleprompters attach to it.
+
+    Args:
+        program: A watched program, or an ensemble of watched ones.
+        kind: The class of the program that was watched.
+    """
+    if isinstance(program, Ensemble) and not issubclass(kind, Ensemble):
+        for member in program.members:
+            unwatched(member, kind)
+        kind = Ensemble
     program.__class__ = kind
     # With candidate programs every one tried, and its predictions, would be kept in memory;
     # with the mark of a compiled module its predictors would be hidden from modules around it.

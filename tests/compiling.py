@@ -154,4 +154,5 @@ SMALL: dict[str, dict[str, Any]] = {
     "simba": {"batch": 4, "candidates": 2, "steps": 2},
     "copro": {"breadth": 2, "depth": 1},
     "infer-rules": {"candidates": 2},
+    "ensemble": {"of": "bootstrap", "size": 2},
 }

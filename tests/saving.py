@@ -29,7 +29,9 @@ def compiled(variant: str = "full") -> ValueSim:
         fields = predictor.signature.input_fields
         demo = {key: text for key, text in shown.items() if key in fields}
         if "answer" in predictor.signature.output_fields:
-            demo |= {"analysis": "«Trust» is «low».", "answer": 2, "augmented": True}
+            demo |= {"answer": 2, "augmented": True}
+            if "analysis" in predictor.signature.output_fields:
+                demo["analysis"] = "«Trust» is «low»."
         else:
             demo |= {"backstory": "You live in Japan, by the sea."}
         # Teleprompters leave Examples, our own builder dictionaries.
@@ -37,6 +39,12 @@ def compiled(variant: str = "full") -> ValueSim:
         told = f"{predictor.signature.instructions}\nSay it the way {name} would."
         predictor.signature = predictor.signature.with_instructions(told)
     return program
+
+
+def learned(accuracy: float = 0.6) -> dict[str, Any]:
+    """Return what compiling might have learned of one perspective."""
+    cell = {"n": 50, "people": 30, "accuracy": accuracy, "nmae": 0.2, "bias": 0.0}
+    return {"records": {"lm": "offline/lexical-1", "cells": {"cognitive": {"all": cell}}}}
 
 
 def state_of(program: Any) -> dict[str, Any]:

@@ -30,7 +30,8 @@ from evals.past_runs import arms_of, load_predictions, run_summary
 from evals.study import Study, build_arm, open_study, open_survey
 from evals.tracked_runs import LEVEL
 from evals.tracking import Tracker
-from optimize.compile import check_reloaded, run_job
+from optimize.arm_compiling import check_reloaded
+from optimize.compile import run_job
 from optimize.demo_rendering import demo_counts
 from valuesim_dspy.__main__ import main as valuesim_main
 from valuesim_dspy.cache import ResponseCache
@@ -434,7 +435,7 @@ def test_a_job_whose_program_does_not_load_as_it_was_fails(
         file.write_text(file.read_text().replace("The option this person", "An option nobody"))
         return saved
 
-    monkeypatch.setattr("optimize.compile.save_program", spoiled)
+    monkeypatch.setattr("optimize.arm_compiling.save_program", spoiled)
     config = small_job(variant="single", baselines=[], compile={"arms": []})
     with (
         living_in(tmp_path) as store,

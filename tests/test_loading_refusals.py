@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from people import case
-from saving import compiled, edit, manifest
+from saving import compiled, edit, learned, manifest
 
 from valuesim_dspy import loading
 from valuesim_dspy.errors import MissingDataError, ProgramStateError
@@ -210,7 +210,7 @@ def test_a_baseline_is_refused_unless_it_is_built(saved: Path) -> None:
 def test_an_unknown_variant_is_refused(saved: Path) -> None:
     """The message names the variants there are."""
     edit(saved, "manifest.json", lambda m: m.update(variant="fulll"))
-    with pytest.raises(ProgramStateError, match=r"single, found fulll"):
+    with pytest.raises(ProgramStateError, match=r"full, .*single.*, found fulll"):
         load_program(saved)
 
 
@@ -260,17 +260,28 @@ def test_the_bomb_works(tmp_path: Path) -> None:
     assert canary.exists()
 
 
-def test_hostile_dictionaries_in_the_right_places_are_mere_data(
-    saved: Path, tmp_path: Path
-) -> None:
-    """Where a table is allowed, its keys mean nothing: no class, no file, no address is used."""
+def test_what_was_learned_must_be_such_a_table(saved: Path) -> None:
+    """Other keys, and counts small enough to tell of a person, are refused by name."""
+    few = learned()
+    few["records"]["cells"]["cognitive"]["all"]["n"] = 1
+    for harm, message in (({"lm": {"api_base": "x"}}, "learned.lm"), (few, r"cognitive\.all\.n")):
+        edit(saved, "program.json", lambda state, harm=harm: state.update(learned=harm))
+        with pytest.raises(ProgramStateError, match=message):
+            load_program(saved)
+
+
+def test_hostile_texts_in_the_right_places_are_mere_data(saved: Path, tmp_path: Path) -> None:
+    """Where a text is allowed, it means nothing: no class, no file, no address is used."""
     canary = tmp_path / "canary"
 
     def change(state: dict[str, Any]) -> None:
-        state["learned"] = {"__reduce__": ["os.mkdir", [str(canary)]], "lm": {"api_base": "x"}}
+        state["learned"] = learned() | {"__reduce__": ["os.mkdir", [str(canary)]]}
         texts_of(state)["instructions"] = f"{{__import__('os').mkdir('{canary}')}}"
 
     edit(saved, "program.json", change)
+    with pytest.raises(ProgramStateError, match=r"learned\.__reduce__"):
+        load_program(saved)
+    edit(saved, "program.json", lambda state: state["learned"].pop("__reduce__"))
     loaded = load_program(saved)
     assert loaded.panel.cognitive.answer.lm is None and not canary.exists()
 

@@ -9,24 +9,18 @@ import pytest
 from jobs import small_job, tables
 
 import evals.study
-from evals.baselines import BASELINES, RAG, Blank, CountryMode, Mode
 from evals.running import _protocol
 from evals.study import (
     SETS,
     SPLITS,
     Study,
-    build_arm,
-    code_digest,
     draw,
-    find_arm,
     open_study,
     open_survey,
 )
 from valuesim_dspy.cache import ResponseCache
 from valuesim_dspy.config import JobConfig, parse_job
-from valuesim_dspy.errors import ConfigError, MissingDataError, ProgramStateError
-from valuesim_dspy.loading import save_program
-from valuesim_dspy.program import VARIANTS, ValueSim
+from valuesim_dspy.errors import ConfigError, MissingDataError
 from valuesim_dspy.store import cache_location
 from valuesim_dspy.survey.dependence import dependent_pairs
 from valuesim_dspy.survey.synthetic import SYNTHETIC_DOI, SYNTHETIC_VERSION, write_synthetic
@@ -147,34 +141,6 @@ def test_identity_follows_the_code(study: Study, monkeypatch: pytest.MonkeyPatch
     before = study.identity
     monkeypatch.setattr(evals.study, "code_digest", lambda: "0" * 16)
     assert study.identity != before
-
-
-def test_the_code_digest_covers_sources_and_prompts(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Source, codebooks and packaged programs of the three packages count; nothing else does."""
-    for package in ("valuesim_dspy", "evals", "optimize"):
-        (tmp_path / package).mkdir()
-        (tmp_path / package / "a.py").write_text("x = 1\n")
-    monkeypatch.setattr(evals.study, "__file__", str(tmp_path / "evals" / "study.py"))
-
-    def now() -> str:
-        return str(code_digest.__wrapped__())
-
-    digests = [now()]
-    for name in ("optimize/a.py", "valuesim_dspy/book.yaml", "valuesim_dspy/program.json"):
-        (tmp_path / name).write_text("changed\n")
-        digests.append(now())
-    assert len(set(digests)) == 4
-    (tmp_path / "evals" / "notes.md").write_text("no code\n")
-    (tmp_path / "README.md").write_text("no code\n")
-    assert now() == digests[-1]
-
-
-def test_the_code_digest_is_read_once_in_a_process() -> None:
-    """A source edited while a job runs does not split its results."""
-    assert re.fullmatch("[0-9a-f]{16}", code_digest())
-    assert code_digest() is code_digest()
 
 
 # --- the sets -----------------------------------------------------------------------------------
@@ -387,88 +353,6 @@ def test_open_survey_reads_a_file_or_makes_people(survey: Path) -> None:
     assert (len(read), read.synthetic) == (120, False)
     with pytest.raises(MissingDataError):
         open_survey(small_job(data={"survey": str(survey.with_name("none.csv"))}).data)
-
-
-# --- arms ---------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", VARIANTS)
-def test_a_variant_is_built_with_the_jobs_demo_facts(name: str) -> None:
-    """Demos made in a job are condensed to what its config says."""
-    with opened(small_job(compile={"demo_facts": 5})) as study:
-        program = build_arm(study, name)
-    assert (program.kind, program.variant) == ("valuesim", name)
-    sizes = {m.demo_facts for _, m in program.named_sub_modules() if hasattr(m, "demo_facts")}
-    assert sizes == {5}
-
-
-@pytest.mark.parametrize(
-    ("name", "kind"),
-    [("rag", RAG), ("blank", Blank), ("mode", Mode), ("country-mode", CountryMode)],
-)
-def test_a_baseline_is_built_by_name(study: Study, name: str, kind: type) -> None:
-    """Each key of BASELINES gives its class, and the table names them all."""
-    assert type(build_arm(study, name)) is kind
-    assert set(BASELINES) == {"rag", "blank", "mode", "country-mode"}
-
-
-def test_rag_is_bound_to_the_studys_retriever() -> None:
-    """Its k is the config's."""
-    with opened(small_job(embedder={"k": 7})) as study:
-        assert build_arm(study, "rag").binding == {"embedder": "lexical", "k": 7}
-
-
-def test_an_unknown_arm_is_a_config_error_that_lists_the_known(study: Study) -> None:
-    """The message says what was given and what would do."""
-    with pytest.raises(ConfigError, match=r"arm: 'ful' is no variant.*full, .*country-mode"):
-        build_arm(study, "ful")
-
-
-def test_a_folder_without_a_program_is_missing_data(study: Study, tmp_path: Path) -> None:
-    """It is not taken for an arm's name."""
-    with pytest.raises(MissingDataError, match="there is no program at"):
-        build_arm(study, str(tmp_path))
-
-
-def test_a_saved_program_is_loaded_from_its_folder(study: Study, tmp_path: Path) -> None:
-    """Its demos come with it."""
-    program = ValueSim("single")
-    program.direct.answer.demos = [{"facts": "- You like tea.", "analysis": "", "answer": 2}]
-    folder = save_program(program, tmp_path / "p", study.manifest("valuesim", "single"))
-    loaded = build_arm(study, str(folder))
-    assert (loaded.kind, loaded.variant) == ("valuesim", "single")
-    assert loaded.direct.answer.demos == program.direct.answer.demos
-
-
-def test_a_saved_rag_is_bound_as_the_config_says(study: Study, tmp_path: Path) -> None:
-    """A retrieval index is no part of a program's folder."""
-    manifest = study.manifest("rag", "rag")
-    folder = save_program(build_arm(study, "rag"), tmp_path / "p", manifest)
-    with opened(small_job(embedder={"k": 2})) as other:
-        assert build_arm(other, str(folder)).binding == {"embedder": "lexical", "k": 2}
-    blank = save_program(Blank(), tmp_path / "b", study.manifest("blank", "blank"))
-    assert type(build_arm(study, str(blank))) is Blank
-
-
-def test_a_program_of_an_unknown_kind_is_refused(study: Study, tmp_path: Path) -> None:
-    """A folder says which class it is of; only known ones are built."""
-    folder = save_program(Blank(), tmp_path / "p", study.manifest("blank", "blank"))
-    file = folder / "manifest.json"
-    file.write_text(file.read_text().replace('"kind": "blank"', '"kind": "other"'))
-    with pytest.raises(ProgramStateError, match="not a saved baseline"):
-        build_arm(study, str(folder))
-
-
-def test_a_folder_that_bears_an_arms_name_does_not_hide_the_arm(
-    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """`full` is the variant; `./full` is the folder."""
-    monkeypatch.chdir(tmp_path)
-    save_program(ValueSim("single"), "full", study.manifest("valuesim", "single"))
-    assert build_arm(study, "full").variant == "full"
-    assert build_arm(study, "./full").variant == "single"
-    assert find_arm("full") is None
-    assert find_arm("./full") == Path("full")
 
 
 # --- dependence and splits ----------------------------------------------------------------------

@@ -62,8 +62,8 @@ class ProtocolConfig(Settings):
     ``dependence`` is the bias-corrected Cramer's V on training people from which on two questions
     are as twins: on battery and topic folds the one is not known where the other is asked ("none"
     switches it off). ``split`` draws respondents at random, in proportion from each country
-    ("stratified"), or leaves countries out: ``test_countries`` and ``dev_countries`` (alpha-3
-    codes), or a fifth of them each, drawn.
+    ("stratified"), takes the published sample as test people ("paper"), or leaves countries out:
+    ``test_countries`` and ``dev_countries`` (alpha-3 codes), or a fifth of them each, drawn.
     """
 
     folds: Literal["battery", "topic", "question", "paper"] = "battery"
@@ -73,9 +73,9 @@ class ProtocolConfig(Settings):
     val: int = Field(default=50, ge=0)
     dev: int = Field(default=100, ge=0)
     test: int = Field(default=100, ge=0)
-    targets: int | None = Field(default=None, ge=1)
+    targets: Switchable[int] = Field(default=None, ge=1)
     dependence: Switchable[float] = Field(default=0.35, gt=0, le=1)
-    split: Literal["random", "stratified", "countries"] = "stratified"
+    split: Literal["random", "stratified", "countries", "paper"] = "stratified"
     test_countries: Listed[str] | None = Field(default=None, min_length=1)
     dev_countries: Listed[str] | None = Field(default=None, min_length=1)
     seed: int = 42
@@ -100,14 +100,16 @@ class CompileConfig(Settings):
     """How a program is compiled.
 
     ``options`` go to the teleprompter; ``arms`` are compiled beside the variant, by the same
-    teleprompter on the same budget; ``demo_facts`` is the number of facts kept in a demo.
+    teleprompter on the same budget; ``demo_facts`` is the number of facts kept in a demo. Demos
+    are made of training people (``data``), of made-up people while scores stay those of training
+    people (``synthetic``), or not at all (``none``: only instructions are compiled).
     """
 
     teleprompter: str = "bootstrap"
     options: dict[str, Any] = Field(default_factory=dict)
     arms: Listed[str] = ("rag",)
     demo_facts: int = Field(default=12, ge=0)
-    demos: Literal["data", "none"] = "data"
+    demos: Literal["data", "synthetic", "none"] = "data"
 
     @field_validator("options")
     @classmethod

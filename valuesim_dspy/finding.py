@@ -2,25 +2,42 @@
 
 from __future__ import annotations
 
+import atexit
 import importlib.resources
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 from valuesim_dspy.errors import MissingDataError
-from valuesim_dspy.store import MLFLOW_ENVIRONMENT, tracking_uri
+from valuesim_dspy.store import (
+    MLFLOW_ENVIRONMENT,
+    artifact_root,
+    tracking_uri,
+    without_credentials,
+)
 
 MANIFEST_FILE = "manifest.json"
 
 
-def find_program(source: Path | str) -> Path:
+def find_program(source: Path | str, store: Path | str | None = None) -> Path:
     """Return the folder of a program: a path, a packaged name, or one fetched from MLflow.
+
+    Args:
+        source: A folder, the name of a packaged program, `runs:/<run id>/program`, or a
+            registered one: `models:/valuesim@champion`, `models:/valuesim/3`.
+        store: Where the runs are; see `valuesim_dspy.store.store_location`.
+
+    Returns:
+        A folder that holds a manifest. What was fetched is a private copy, removed when the
+        process ends.
 
     Raises:
         MissingDataError: There is no such program.
     """
     text = str(source)
     if text.startswith(("runs:/", "models:/")):
-        return _fetch(text)
+        return _program_in(_fetch(text, store), text)
     folder = Path(text)
     if (folder / MANIFEST_FILE).is_file():
         return folder
@@ -30,21 +47,71 @@ def find_program(source: Path | str) -> Path:
             return packaged
     raise MissingDataError(
         f"there is no program at {text}",
-        f"give a folder that holds {MANIFEST_FILE}, a packaged name or runs:/<run id>/program",
+        f"give a folder that holds {MANIFEST_FILE}, a packaged name, runs:/<run id>/program or "
+        "models:/valuesim@champion",
     )
 
 
-def _fetch(uri: str) -> Path:
+def _program_in(folder: Path, uri: str) -> Path:
+    """Return what was fetched, or in a registered model the folder that is its data."""
+    if (folder / MANIFEST_FILE).is_file():
+        return folder
+    found = sorted(path.parent for path in folder.glob(f"data/*/{MANIFEST_FILE}"))
+    if len(found) == 1:
+        return found[0]
+    raise MissingDataError(
+        f"{uri} holds no program of ValueSim",
+        "give runs:/<run id>/program, or a model that `python -m optimize promote` registered",
+    )
+
+
+def _fetch(uri: str, store: Path | str | None) -> Path:
+    where = tracking_uri(store)
+    root = artifact_root(store)
+    if root is not None and not (root.parent / where.rpartition("/")[2]).is_file():
+        # Asked for what is not there, MLflow would make a store.
+        raise MissingDataError(
+            f"MLflow has no program at {uri}: there is no store {without_credentials(where)}",
+            "name the store in MLFLOW_TRACKING_URI or work where its mlruns/ is",
+        )
     for name, value in MLFLOW_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    import mlflow
+    from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
 
-    mlflow.set_tracking_uri(tracking_uri())
+    folder = _passing_folder()
     try:
-        return Path(mlflow.artifacts.download_artifacts(artifact_uri=uri))
+        plain = _version_uri(uri, where) if uri.startswith("models:/") else uri
+        found = download_artifacts(artifact_uri=plain, dst_path=str(folder), tracking_uri=where)
     except (MlflowException, OSError) as error:
-        reason = str(error).splitlines()[0]
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise MissingDataError(
             f"MLflow has no program at {uri}: {reason}", "list the runs with `valuesim ui`"
         ) from None
+    return Path(found)
+
+
+def _passing_folder() -> Path:
+    """Return a private folder that ends with the process: demos may be answers of people."""
+    folder = Path(tempfile.mkdtemp(prefix="valuesim-program-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+def _version_uri(uri: str, where: str) -> str:
+    """Return where the files of a registered model are.
+
+    MLflow's own download looks names and aliases up in the process's store, not in the one given.
+    """
+    from mlflow import MlflowClient
+    from mlflow.store.artifact.models_artifact_repo import ModelsArtifactRepository
+    from mlflow.store.artifact.utils.models import get_model_name_and_version
+
+    client = MlflowClient(where)
+    model, inner = ModelsArtifactRepository.split_models_uri(uri)
+    named = get_model_name_and_version(client, model)
+    if len(named) == 1:
+        source = client.get_logged_model(named[0]).artifact_location
+    else:
+        source = client.get_model_version_download_uri(*named)
+    return f"{source}/{inner}" if inner else str(source)

@@ -9,10 +9,11 @@ import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import dspy
 
+from valuesim_dspy.ensemble import Ensemble
 from valuesim_dspy.errors import MissingDataError, ProgramStateError
 from valuesim_dspy.finding import MANIFEST_FILE, find_program
 from valuesim_dspy.manifest import (
@@ -26,14 +27,12 @@ from valuesim_dspy.manifest import (
     versions,
 )
 from valuesim_dspy.program import VARIANTS, ValueSim
+from valuesim_dspy.state import PROGRAM_FILE, apply_state, parts_of, state_of
 from valuesim_dspy.survey.codebook import Codebook
 
 log = logging.getLogger(__name__)
 
-PROGRAM_FILE = "program.json"
 MAX_BYTES = 64 * 2**20
-_STATE_KEYS = {"traces", "train", "demos", "signature", "lm"}
-_FIELD_KEYS = {"prefix", "description"}
 
 Builder = Callable[[Manifest], dspy.Module]
 
@@ -68,9 +67,11 @@ def save_program(
     """Write a program as `program.json` and `manifest.json`, private, all or nothing.
 
     Args:
-        program: A compiled or uncompiled program, or a baseline whose class takes no arguments.
+        program: A compiled or uncompiled program, a baseline whose class takes no arguments, or
+            an ensemble of one of these.
         folder: Where to; replaced when it holds a program, refused when it holds other things.
-        manifest: What is known of it; signatures, demo questions and versions are filled in.
+        manifest: What is known of it; members, bindings, signatures, demo facts, demo questions
+            and versions are filled in.
         codebook: What its demos were rendered from, where that is not packaged.
 
     Returns:
@@ -86,25 +87,22 @@ def save_program(
         target.is_dir() and _names(target) <= {PROGRAM_FILE, MANIFEST_FILE}
     ):
         raise ProgramStateError("holds other files; name an empty folder", path=folder)
-    fresh = build_valuesim(manifest) if manifest.kind == ValueSim.kind else type(program)()
+    whole = manifest.model_copy(update=_facts_of(program, manifest))
+    fresh = _fresh(program, whole)
     # The code's default instructions: those of the program may be a teleprompter's.
-    defaults = default_signatures(fresh)
     known = {
-        "signatures": defaults,
-        "demo_questions": demo_questions(program, manifest, codebook),
+        "signatures": default_signatures(parts_of(fresh)[0]),
+        "demo_questions": demo_questions(program, whole, codebook),
         "versions": versions(),
     }
-    whole = manifest.model_copy(update=known)
-    check_signatures(whole, default_signatures(program), folder)
-    state = {
-        "predictors": {name: _state(p) for name, p in program.named_predictors()},
-        "learned": getattr(program, "learned", {}),
-    }
+    whole = whole.model_copy(update=known)
+    for part in parts_of(program):
+        check_signatures(whole, default_signatures(part), folder)
     texts = {
-        PROGRAM_FILE: _json(state, PROGRAM_FILE, folder),
+        PROGRAM_FILE: _json(state_of(program), PROGRAM_FILE, folder),
         MANIFEST_FILE: _json(whole.model_dump(mode="json"), MANIFEST_FILE, folder),
     }
-    _apply(fresh, parse_json(texts[PROGRAM_FILE], folder), folder)
+    apply_state(fresh, parse_json(texts[PROGRAM_FILE], folder), folder)
     try:
         _replace(target, texts)
     except OSError as error:
@@ -112,13 +110,46 @@ def save_program(
     return folder
 
 
+def _facts_of(program: Any, manifest: Manifest) -> dict[str, Any]:
+    """Return what the manifest says of the program that the program itself knows."""
+    known: dict[str, Any] = {"members": None, "member_kind": None}
+    kinds = {program.kind}
+    if isinstance(program, Ensemble):
+        known = {"members": program.size, "member_kind": program.member_kind}
+        kinds.add(program.member_kind)
+    if Ensemble.kind in {manifest.kind, program.kind} and manifest.kind not in kinds:
+        raise ProgramStateError(
+            "the manifest is of a program of another kind",
+            expected=program.kind,
+            found=shown(manifest.kind),
+        )
+    demo_facts = (module.demo_facts for module in _condensing(program))
+    bindings = getattr(program, "bindings", None)
+    return {
+        **known,
+        "kind": program.kind if isinstance(program, Ensemble) else manifest.kind,
+        "demo_facts": next(demo_facts, manifest.demo_facts),
+        "bindings": manifest.bindings or dict(bindings or {}),
+    }
+
+
+def _condensing(program: dspy.Module) -> list[Any]:
+    """Return the modules that shorten what becomes a demo."""
+    modules = [module for _, module in program.named_sub_modules(dspy.Module)]
+    return [module for module in modules if hasattr(module, "demo_facts")]
+
+
+def _fresh(program: Any, manifest: Manifest) -> dspy.Module:
+    """Return the same program uncompiled, as the manifest names it."""
+    if isinstance(program, Ensemble):
+        return Ensemble([_fresh(member, manifest.single) for member in program.members])
+    if manifest.kind == ValueSim.kind:
+        return build_valuesim(manifest)
+    return cast(dspy.Module, type(program)())
+
+
 def _names(folder: Path) -> set[str]:
     return {entry.name for entry in folder.iterdir()}
-
-
-def _state(predictor: Any) -> dict[str, Any]:
-    """Return DSPy's state of a predictor without what may hold rows or an address."""
-    return predictor.dump_state() | {"traces": [], "train": [], "lm": None}
 
 
 def _json(content: Any, name: str, folder: Path) -> str:
@@ -157,7 +188,8 @@ def load_program(
 
     Args:
         source: A folder, the name of a packaged program, or `runs:/<run id>/program`.
-        build: Makes the uncompiled module from the manifest.
+        build: Makes the uncompiled module from the manifest; of an ensemble, each member from a
+            manifest of its own.
         codebook: Whose questions it will be asked; the codes its demos show are checked against
             it, or against the packaged one that the manifest names.
 
@@ -172,13 +204,16 @@ def load_program(
     manifest = read_manifest(folder)
     state = parse_json(_read_text(folder / PROGRAM_FILE), folder / PROGRAM_FILE)
     try:
-        program = build(manifest)
+        parts = [build(manifest.single) for _ in range(manifest.members or 1)]
+        program: Any = parts[0] if manifest.members is None else Ensemble(parts)
     except ProgramStateError as error:
         raise ProgramStateError(str(error), path=folder) from None
-    warnings = check_signatures(manifest, default_signatures(program), folder)
+    warnings = check_signatures(manifest, default_signatures(parts[0]), folder)
     for warning in warnings + check_codebook(manifest, folder, codebook):
         log.warning("%s: %s", folder, warning)
-    _apply(program, state, folder)
+    apply_state(program, state, folder)
+    for module in _condensing(program) if manifest.demo_facts is not None else []:
+        module.demo_facts = manifest.demo_facts
     program.manifest = manifest
     return program
 
@@ -207,49 +242,3 @@ def _read_text(path: Path) -> str:
         raise MissingDataError(f"{path} is missing", "copy the whole program folder") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ProgramStateError(f"cannot be read: {error}", path=path) from None
-
-
-def _apply(program: dspy.Module, state: Any, folder: Path) -> None:
-    """Put saved demos and instructions into the predictors; nothing else is taken over."""
-    if not isinstance(state, dict) or set(state) != {"predictors", "learned"}:
-        raise ProgramStateError(
-            f"{PROGRAM_FILE} must hold `predictors` and `learned` and nothing else", path=folder
-        )
-    predictors = dict(program.named_predictors())
-    saved, learned = state["predictors"], state["learned"]
-    if not isinstance(saved, dict) or set(saved) != set(predictors):
-        raise ProgramStateError(
-            f"{PROGRAM_FILE} and {MANIFEST_FILE} name different predictors", path=folder
-        )
-    for name, predictor in predictors.items():
-        if not _is_state(saved[name], predictor.signature):
-            raise ProgramStateError(f"predictor {name} holds what no program saves", path=folder)
-        predictor.demos = saved[name]["demos"]
-        predictor.signature = predictor.signature.load_state(saved[name]["signature"])
-    if not isinstance(learned, dict):
-        raise ProgramStateError("`learned` must be a table", path=folder)
-    if learned:
-        program.learned = learned
-
-
-def _is_state(saved: object, signature: type[dspy.Signature]) -> bool:
-    """Whether a predictor's entry is demos and texts that fit its signature, and no more."""
-    if not isinstance(saved, dict) or not {"demos", "signature"} <= set(saved) <= _STATE_KEYS:
-        return False
-    texts, demos = saved["signature"], saved["demos"]
-    if any(saved.get(key) for key in ("traces", "train", "lm")) or not isinstance(demos, list):
-        return False
-    if not isinstance(texts, dict) or set(texts) != {"instructions", "fields"}:
-        return False
-    fields, allowed = texts["fields"], {*signature.fields, "augmented"}
-    return (
-        isinstance(texts["instructions"], str)
-        and isinstance(fields, list)
-        and len(fields) == len(signature.fields)
-        and all(_is_flat(field, str) and set(field) == _FIELD_KEYS for field in fields)
-        and all(_is_flat(demo, str | int) and set(demo) <= allowed for demo in demos)
-    )
-
-
-def _is_flat(table: object, kind: Any) -> bool:
-    return isinstance(table, dict) and all(isinstance(value, kind) for value in table.values())

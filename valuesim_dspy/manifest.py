@@ -11,14 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import dspy
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from valuesim_dspy.case import plain_text
+from valuesim_dspy.ensemble import Ensemble
 from valuesim_dspy.errors import ProgramStateError
 from valuesim_dspy.survey.codebook import Codebook, load_codebook, packaged_codebooks
 
 FORMAT = 1
 DEFAULT_CODEBOOK = "wvs7"
+MOST_MEMBERS = 64
 _PACKAGES = ("valuesim-dspy", "dspy", "litellm", "pydantic")
 
 
@@ -27,8 +29,10 @@ class Manifest(BaseModel):
 
     Attributes:
         format: Version of the two files' format.
-        kind: The class of program: `valuesim`, or a baseline's name.
-        variant: The variant of that class.
+        kind: The class of program: `valuesim`, `ensemble`, or a baseline's name.
+        variant: The variant of that class; of an ensemble, its members'.
+        members: How many members an ensemble has; None for a single program.
+        member_kind: The class of an ensemble's members.
         teleprompter: What compiled it; "none" for an uncompiled program.
         lms: LM role to model name; never an endpoint or a key.
         seed: The job's seed.
@@ -40,7 +44,10 @@ class Manifest(BaseModel):
         scores: Metric to value, from the job that saved it.
         demos_hold_survey_data: Demos were rendered from rows of real people.
         instructions_saw_survey_data: A teleprompter that wrote instructions read such rows.
-        signatures: Predictor to its fields and a hash of its default instructions.
+        bindings: What is bound to it when it answers, such as `peers`: digest, seed, people.
+        demo_facts: How many facts a demo keeps; None for the code's default.
+        signatures: Predictor to its fields and a hash of its default instructions; of an
+            ensemble, those of each member.
         demo_questions: Question id to codes, for every question that a demo shows.
         versions: Package to version.
     """
@@ -50,6 +57,8 @@ class Manifest(BaseModel):
     format: int = FORMAT
     kind: str
     variant: str
+    members: int | None = Field(default=None, ge=2, le=MOST_MEMBERS)
+    member_kind: str | None = None
     teleprompter: str = "none"
     lms: dict[str, str] = {}
     seed: int = 0
@@ -61,6 +70,8 @@ class Manifest(BaseModel):
     scores: dict[str, float] = {}
     demos_hold_survey_data: bool = False
     instructions_saw_survey_data: bool = False
+    bindings: dict[str, dict[str, str | int]] = {}
+    demo_facts: int | None = Field(default=None, ge=0)
     signatures: dict[str, dict[str, Any]] = {}
     demo_questions: dict[str, tuple[int, ...]] = {}
     versions: dict[str, str] = {}
@@ -83,11 +94,27 @@ class Manifest(BaseModel):
                 found=f"format {shown(found)}",
             )
         try:
-            return cls.model_validate(raw)
+            manifest = cls.model_validate(raw)
         except ValidationError as error:
             first = error.errors()[0]
             key = ".".join(str(part) for part in first["loc"])
             raise ProgramStateError(f"{shown(key)}: {first['msg']}", path=path) from None
+        told = (manifest.members is not None, manifest.member_kind is not None)
+        if told != (manifest.kind == Ensemble.kind,) * 2 or manifest.member_kind == Ensemble.kind:
+            raise ProgramStateError(
+                "kind, members and member_kind do not fit: only an ensemble has members, which are "
+                "no ensembles",
+                path=path,
+            )
+        return manifest
+
+    @property
+    def single(self) -> Manifest:
+        """The manifest of one member alone; the manifest itself where it is no ensemble's."""
+        if self.kind != Ensemble.kind or self.member_kind is None:
+            return self
+        alone = {"kind": self.member_kind, "members": None, "member_kind": None}
+        return self.model_copy(update=alone)
 
 
 def parse_json(text: str, path: Path) -> Any:

@@ -155,7 +155,8 @@ class ValueSim(dspy.Module):
         if self.spec.decide in DECISIONS:
             return _told(DECISIONS[self.spec.decide](question, answers), views)
         learned = self._learned.of(case) if self._learned is not None else self.learned
-        if self.spec.learns:
+        if self.spec.learns and self._learned is None:
+            # While compiling, a teacher may answer; what is saved is bound to who answers then.
             require_lm(learned, str(dspy.settings.lm.model))
         if self.spec.decide == "weighted-vote":
             return _told(weighted_vote(learned, question, answers), views)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -96,10 +96,24 @@ class Meter:
     one for a backstory that all of a person's questions share, is needed once. Whatever a child
     counts, its parents count too, and a call is only started if the budgets of the whole line
     allow it. Copies of a meter are the meter itself, so that copies of an LM count together.
+
+    Args:
+        name: What is counted.
+        budget: Limits on what is paid.
+        earlier: What other processes paid for the same work; it counts against the budget.
+        on_paid: Called with what each paid call took, one call at a time; it must not use a meter.
     """
 
-    def __init__(self, name: str = "", *, budget: Budget | None = None) -> None:
-        self.name, self.budget = name, budget
+    def __init__(
+        self,
+        name: str = "",
+        *,
+        budget: Budget | None = None,
+        earlier: Usage | None = None,
+        on_paid: Callable[[Usage], None] | None = None,
+    ) -> None:
+        self.name, self.budget, self.on_paid = name, budget, on_paid
+        self.earlier = earlier or Usage()
         self._parent: Meter | None = None
         self._lock = threading.Lock()
         self._needed, self._paid, self._under_way = Usage(), Usage(), Usage()
@@ -107,9 +121,16 @@ class Meter:
         self._predictors: dict[str, Usage] = {}
         self._seen: set[str] = set()
 
-    def child(self, name: str, *, budget: Budget | None = None) -> Meter:
+    def child(
+        self,
+        name: str,
+        *,
+        budget: Budget | None = None,
+        earlier: Usage | None = None,
+        on_paid: Callable[[Usage], None] | None = None,
+    ) -> Meter:
         """Return a new meter that counts from zero, and whose records this one counts too."""
-        child = Meter(name, budget=budget)
+        child = Meter(name, budget=budget, earlier=earlier, on_paid=on_paid)
         # One lock for the whole tree makes a check of all its budgets atomic.
         child._parent, child._lock = self, self._lock
         return child
@@ -149,7 +170,7 @@ class Meter:
         with self._lock:
             for meter in self._line():
                 if meter.budget is not None:
-                    meter.budget.check(meter._paid + meter._under_way)
+                    meter.budget.check(meter.earlier + meter._paid + meter._under_way)
             self._add_under_way(planned, 1)
 
     def release(self, planned: Usage) -> None:
@@ -182,6 +203,8 @@ class Meter:
             for meter in self._line():
                 if paid:
                     meter._paid += usage
+                    if meter.on_paid is not None:
+                        meter.on_paid(usage)
                 if key is not None and key in meter._seen:
                     continue
                 meter._needed += usage

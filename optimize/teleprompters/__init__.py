@@ -17,6 +17,13 @@ from optimize.teleprompters.bootstrapping import (
     optuna_runs,
     search_runs,
 )
+from optimize.teleprompters.ensembling import (
+    Ensembling,
+    ensemble,
+    ensemble_prompts,
+    ensemble_runs,
+    options_with,
+)
 from optimize.teleprompters.inferring import RulesOptions, infer_rules, rules_prompts, rules_runs
 from optimize.teleprompters.mipro import MiproOptions, mipro, mipro_prompts, mipro_runs
 from optimize.teleprompters.options import BootstrapOptions, CommonOptions
@@ -51,7 +58,9 @@ __all__ = [
 ]
 
 TELEPROMPTERS: dict[str, Teleprompter] = {
-    teleprompter.name: replace(
+    teleprompter.name: teleprompter
+    if teleprompter.whole
+    else replace(
         teleprompter,
         runs=in_stages(teleprompter.runs, looks=True),
         prompts=in_stages(teleprompter.prompts, looks=False),
@@ -134,6 +143,18 @@ TELEPROMPTERS: dict[str, Teleprompter] = {
             needs_valset=True,
             prompts=rules_prompts,
             writes=True,
+        ),
+        Ensembling(
+            "ensemble",
+            "several compilations by another teleprompter, which vote; the valset chooses",
+            options_with(RandomSearchOptions),
+            ensemble,
+            ensemble_runs,
+            needs_valset=True,
+            prompts=ensemble_prompts,
+            writes=True,
+            whole=True,
+            width=lambda options: options.size,
         ),
     )
 }

@@ -28,8 +28,10 @@ class CommonOptions(Settings):
         description="the backstory writer by fidelity, then the perspectives by their vote, then "
         "the coordinator on the cases where they differ",
     )
-    metric: Literal["job", "exact", "closeness", "fidelity"] = Field(
-        "job", description="the score of one case; job takes the job's own"
+    metric: Literal["job", "exact", "closeness", "fidelity", "log-score"] = Field(
+        "job",
+        description="the score of one case; job takes the job's own, log-score needs a program "
+        "whose predictions carry probabilities, as an ensemble's do",
     )
 
 

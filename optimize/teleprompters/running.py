@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
 import dspy
 from dspy.utils.exceptions import AdapterParseError
 
+from optimize.best_so_far import BestSoFar
 from optimize.compilation import Compilation, Compiled, Metric
 from optimize.compile_metrics import COMPILE_METRICS
 from optimize.demo_rendering import check_demos, demo_counts
@@ -24,7 +25,8 @@ from optimize.watching import (
     unwatched,
     watched,
 )
-from valuesim_dspy.errors import ConfigError, PredictionError
+from valuesim_dspy.ensemble import without_member
+from valuesim_dspy.errors import BudgetExceededError, ConfigError, PredictionError
 from valuesim_dspy.preflight import describe_error
 from valuesim_dspy.simulate import STOPS
 
@@ -41,12 +43,14 @@ def compile_program(teleprompter: Teleprompter, compilation: Compilation) -> Com
     Raises:
         ConfigError: The trainset is empty, or the valset where one is needed; or the
             teleprompter has nothing to do without demos.
-        BudgetExceededError: The budget is spent; what was answered is in the response cache.
+        BudgetExceededError: The budget is spent; what was answered is in the response cache, and
+            `compilation.on_stop` was given the best program so far.
         PredictionError: Every run of the program failed.
         ProgramStateError: A demo holds what no demo may hold.
     """
     _check(teleprompter, compilation)
-    watch = Watch()
+    compared = compilation.valset if teleprompter.needs_valset else compilation.trainset
+    watch = Watch(BestSoFar(compared), compilation.on_run)
     student = watched(compilation.student, watch)
     given = replace(
         compilation,
@@ -59,6 +63,8 @@ def compile_program(teleprompter: Teleprompter, compilation: Compilation) -> Com
         try:
             compiled = build(teleprompter, given)
         except StopCompilingError as stop:
+            if isinstance(stop.error, BudgetExceededError) and compilation.on_stop is not None:
+                compilation.on_stop(_stopped(compilation, watch))
             raise stop.error from None
         except dspy.LMError as error:
             raise PredictionError(f"the prompt LM failed: {describe_error(error)}") from None
@@ -112,9 +118,23 @@ def _strict(score: Metric, watch: Watch) -> Metric:
         if trace is not None and not isinstance(value, bool):
             message = "a metric must return a bool when a trace is given; see as_metric"
             raise watch.stop(ConfigError(message, key="score"))
+        if trace is None:
+            watch.best.scored(prediction, float(value))
         return value
 
     return metric
+
+
+def _stopped(compilation: Compilation, watch: Watch) -> Compiled:
+    """Return the best candidate that was scored on the whole set, or the uncompiled program."""
+    found = watch.best.best(compilation.student)
+    if found is None:
+        note = "stopped amid compiling: no candidate was known to be better than the uncompiled"
+        return replace(Compiled(compilation.student.reset_copy()), notes=(note,), runs=watch.runs)
+    program, score, before = found
+    note = f"stopped amid compiling: kept is the best candidate so far ({score:.3f}, {before:.3f} "
+    note += "uncompiled, on the set it was chosen by)"
+    return _finished(Compiled(program, notes=(note,)), compilation, watch)
 
 
 def _finished(compiled: Compiled, compilation: Compilation, watch: Watch) -> Compiled:
@@ -122,7 +142,7 @@ def _finished(compiled: Compiled, compilation: Compilation, watch: Watch) -> Com
     examples = (*compilation.trainset, *compilation.valset, *compilation.demo_cases)
     check_demos(program, keys={example.case.profile.key for example in examples})
     before, after = instructions_of(compilation.student), instructions_of(program)
-    written = {name: text for name, text in after.items() if text != before[name]}
+    written = {name: text for name, text in after.items() if text != _before(before, name)}
     findings = scan_instructions(written, _facts(examples), watch.stories, known=before.values())
     notes = _notes(program, watch, written=bool(written), findings=findings)
     return replace(
@@ -134,6 +154,11 @@ def _finished(compiled: Compiled, compilation: Compilation, watch: Watch) -> Com
         instructions_written=bool(written),
         findings=findings,
     )
+
+
+def _before(instructions: Mapping[str, str], name: str) -> str | None:
+    """Return a predictor's instruction before compiling, of an ensemble's too."""
+    return instructions.get(name, instructions.get(without_member(name)))
 
 
 def _facts(examples: Iterable[dspy.Example]) -> Iterable[str]:

@@ -20,6 +20,11 @@ def no_prompts(options: Any, n_train: int, n_val: int, predictors: int = 1) -> t
     return 0, 0
 
 
+def one_run(options: Any) -> int:
+    """Return 1: what is compiled runs as the student does."""
+    return 1
+
+
 @dataclass(frozen=True)
 class Teleprompter:
     """One teleprompter, as jobs know it.
@@ -35,6 +40,9 @@ class Teleprompter:
         needs_valset: Whether it selects among candidates by the valset itself.
         prompts: The same for the calls in which the prompt LM writes.
         writes: Whether it writes instructions, so that it has something to do without demos.
+        whole: Whether `build` is given the whole program, whatever the options choose of it or
+            in which stages: it hands that on to other teleprompters.
+        width: From options, how many runs of the student one run of what comes of it is at most.
     """
 
     name: str
@@ -45,6 +53,8 @@ class Teleprompter:
     needs_valset: bool = False
     prompts: Count = no_prompts
     writes: bool = False
+    whole: bool = False
+    width: Callable[[Any], int] = one_run
 
     def parse(self, options: Mapping[str, Any]) -> Settings:
         """Validate the options of a job.

@@ -1,0 +1,57 @@
+"""Where a search keeps its trials: a database, a journal file, or beside the runs."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from optimize.search_space import SearchConfig
+from valuesim_dspy.errors import ConfigError
+from valuesim_dspy.store import artifact_root, prepare_store, user_data, without_credentials
+
+JOURNAL, VARIABLE, SQLITE = "journal:", "env:", "sqlite:///"
+
+
+def storage_address(search: SearchConfig, store: str | None) -> tuple[str, str]:
+    """Return the address of the trials, and the same without credentials, which may be shown.
+
+    Args:
+        search: Names it, or leaves it open: then it is `optuna.db` beside the runs.
+        store: The store of the runs, as in a job's config.
+
+    Raises:
+        ConfigError: It is no address, or names a variable that is not set.
+        ValueSimError: The store cannot be used.
+    """
+    address = search.storage
+    if address is None:
+        root = artifact_root(store)
+        prepare_store(store)
+        folder = root.parent if root else user_data() / "valuesim"
+        address = f"sqlite:///{(folder / 'optuna.db').as_posix()}"
+    elif address.startswith(VARIABLE):
+        name = address.removeprefix(VARIABLE)
+        address = os.environ.get(name, "")
+        if not address:
+            raise ConfigError(f"the variable {name} is not set", key="search.storage")
+    if not address.startswith(JOURNAL) and "://" not in address:
+        message = "expected the address of a database, journal:PATH or env:NAME"
+        raise ConfigError(message, key="search.storage", allowed=["sqlite:///...", "journal:..."])
+    return address, without_credentials(address)
+
+
+def file_of(address: str) -> Path | None:
+    """Return the file of a local storage."""
+    for lead in (JOURNAL, SQLITE):
+        if address.startswith(lead):
+            return Path(address.removeprefix(lead).partition("?")[0]).expanduser()
+    return None
+
+
+def folder_of(address: str) -> Path | None:
+    """Return a path in the folder of a local storage, which is made where it is missing."""
+    file = file_of(address)
+    if file is None:
+        return None
+    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return file.parent / "artifacts"

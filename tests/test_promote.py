@@ -1,0 +1,298 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+from champions import COMPILED, RIGHT, WRONG, compiled, frame, half, measured
+from jobs import BOOTSTRAP, run, small_job
+from stores import ARM, job_facts, new_tracker
+
+from evals.baselines import RAG
+from evals.registry import MODEL, Registry
+from evals.tracking import Tracker
+from optimize.__main__ import main
+from optimize.promote import promote_run
+from valuesim_dspy.errors import ConfigError, MissingDataError
+from valuesim_dspy.loading import load_program, save_program
+from valuesim_dspy.manifest import Manifest
+
+
+@pytest.fixture(autouse=True)
+def _no_tracking_uri(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+
+@pytest.fixture
+def tracker(tmp_path: Path) -> Tracker:
+    """A tracker on a store of its own."""
+    return new_tracker(tmp_path / "store")
+
+
+@pytest.fixture
+def store(tracker: Tracker, tmp_path: Path) -> Path:
+    """The folder of that store."""
+    return tmp_path / "store"
+
+
+def versions(tracker: Tracker) -> list[Any]:
+    """Return all registered versions, the first one first."""
+    found = tracker.client.search_model_versions(f"name = '{MODEL}'")
+    return sorted(found, key=lambda version: int(version.version))
+
+
+def looks(tracker: Tracker) -> int:
+    """Return how often promotions have read a devset."""
+    tags = tracker.client.get_registered_model(MODEL).tags
+    return sum(int(count) for name, count in tags.items() if name.startswith("valuesim.looks."))
+
+
+def champion(tracker: Tracker) -> Any:
+    """Return the champion, which there must be."""
+    found = Registry(tracker).champion()
+    assert found is not None
+    return found
+
+
+def test_the_first_one_becomes_champion_and_says_against_what_it_stands(
+    tracker: Tracker, store: Path, tmp_path: Path
+) -> None:
+    """With nobody to beat it is promoted; the text tells its difference to RAG and the look."""
+    job, arm = compiled(tracker, tmp_path, RIGHT, rag=half())
+    told = promote_run(job, store=store)
+    assert "no champion yet" in told
+    assert "minus RAG as is: +50.0 points" in told
+    assert "look 1 at this devset" in told
+    assert "it ranks nothing" in told
+    holder = champion(tracker)
+    assert (holder.number, holder.run_id) == (1, arm)
+    assert {"variant": "facts-only", "teleprompter": "bootstrap", "looks": "1"}.items() <= (
+        holder.tags.items()
+    )
+    assert "forced" not in holder.tags
+
+
+def test_without_a_rag_arm_the_first_one_is_compared_with_none(
+    tracker: Tracker, store: Path, tmp_path: Path
+) -> None:
+    """A job may have measured no RAG."""
+    job, _ = compiled(tracker, tmp_path, RIGHT)
+    told = promote_run(job, store=store)
+    assert "RAG" not in told
+    assert champion(tracker).number == 1
+
+
+def test_a_better_one_takes_the_alias(tracker: Tracker, store: Path, tmp_path: Path) -> None:
+    """The lower bound of the paired interval is above 0: the alias moves."""
+    promote_run(compiled(tracker, tmp_path, half(), seed=1)[0], store=store)
+    told = promote_run(compiled(tracker, tmp_path, RIGHT, seed=2)[1], store=store)
+    assert "difference: +50.0 points of accuracy [" in told
+    assert "clustered by 30 respondents" in told
+    assert "champion: models:/valuesim/2" in told and "before it models:/valuesim/1" in told
+    assert champion(tracker).number == 2
+
+
+@pytest.mark.parametrize("right", [half(), half(1), (*half()[:-1], True), WRONG])
+def test_one_that_is_not_shown_better_is_not_registered(
+    tracker: Tracker, store: Path, tmp_path: Path, right: tuple[bool, ...]
+) -> None:
+    """As good, another half, a hair better, worse: the alias stays, the look is counted."""
+    promote_run(compiled(tracker, tmp_path, half(), seed=1)[0], store=store)
+    told = promote_run(compiled(tracker, tmp_path, right, seed=2)[0], store=store)
+    assert "lower bound is not above 0" in told
+    assert "not promoted; the champion stays models:/valuesim/1" in told
+    assert [version.version for version in versions(tracker)] in (["1"], [1])
+    assert looks(tracker) == 2
+    assert champion(tracker).number == 1
+
+
+def test_force_is_said_and_kept(tracker: Tracker, store: Path, tmp_path: Path) -> None:
+    """A forced promotion carries a tag, says so, and still tells what the comparison found."""
+    promote_run(compiled(tracker, tmp_path, RIGHT, seed=1)[0], store=store)
+    told = promote_run(compiled(tracker, tmp_path, WRONG, seed=2)[0], store=store, force=True)
+    assert "difference: -100.0 points" in told
+    assert "forced: promoted without regard to the comparison" in told
+    holder = champion(tracker)
+    assert (holder.number, holder.tags["forced"]) == (2, "yes")
+
+
+def test_looks_are_counted_and_printed(tracker: Tracker, store: Path, tmp_path: Path) -> None:
+    """Each attempt that reads the devset counts; with more of them the text warns."""
+    promote_run(compiled(tracker, tmp_path, half(), seed=1)[0], store=store)
+    told = [
+        promote_run(compiled(tracker, tmp_path, WRONG, seed=seed)[0], store=store)
+        for seed in (2, 3)
+    ]
+    assert "look 2 at this devset" in told[0]
+    assert "look 3 at this devset: with every look one is likelier to win by chance" in told[1]
+
+
+def test_the_champion_itself_is_no_look(tracker: Tracker, store: Path, tmp_path: Path) -> None:
+    """The same program is not compared with itself, registered twice or counted."""
+    job, arm = compiled(tracker, tmp_path, RIGHT)
+    promote_run(job, store=store)
+    assert "is the champion already: models:/valuesim/1" in promote_run(
+        arm, store=store, force=True
+    )
+    assert len(versions(tracker)) == looks(tracker) == 1
+
+
+def test_the_testset_never_selects(tracker: Tracker, store: Path, tmp_path: Path) -> None:
+    """A run measured on the testset is refused, forced or not."""
+    params = {"split": "test 0123abcd"}
+    job, _ = compiled(tracker, tmp_path, RIGHT, params=params)
+    for force in (False, True):
+        with pytest.raises(ConfigError, match="testset, which reports and never selects"):
+            promote_run(job, store=store, force=force)
+    assert versions(tracker) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"evidence": "survey"}, "evidence is survey, the champion's is synthetic-machinery"),
+        ({"params": {"knows": "warm"}}, "knows is warm, the champion's is cold"),
+    ],
+)
+def test_unlike_things_are_not_compared(
+    tracker: Tracker, store: Path, tmp_path: Path, changes: dict[str, Any], said: str
+) -> None:
+    """Synthetic people against a survey's, cold against warm: only by force, and then said."""
+    promote_run(compiled(tracker, tmp_path, half(), seed=1)[0], store=store)
+    job, _ = compiled(tracker, tmp_path, RIGHT, seed=2, **changes)
+    with pytest.raises(ConfigError, match=said):
+        promote_run(job, store=store)
+    assert looks(tracker) == 1
+    told = promote_run(job, store=store, force=True)
+    assert f"not compared: {said}" in told.replace("run: ", "")
+    assert champion(tracker).tags["forced"] == "yes"
+
+
+def test_a_champion_that_has_not_met_these_cases_must_be_measured(
+    tracker: Tracker, store: Path, tmp_path: Path
+) -> None:
+    """Other cases of the same devset: the message names the command whose run then serves."""
+    promote_run(compiled(tracker, tmp_path, half(), seed=1)[0], store=store)
+    job, _ = compiled(tracker, tmp_path, RIGHT, seed=2, table=frame(RIGHT, question="Q58"))
+    with pytest.raises(MissingDataError, match="python -m evals run models:/valuesim/1 --config"):
+        promote_run(job, store=store)
+    measured(tracker, "models:/valuesim/1", frame(half(), question="Q58"))
+    assert "difference: +50.0 points" in promote_run(job, store=store)
+    assert champion(tracker).number == 2
+
+
+def test_predictions_of_another_version_do_not_stand_for_the_champion(
+    tracker: Tracker, store: Path, tmp_path: Path
+) -> None:
+    """What `evals run` measured of version 7 says nothing of version 1."""
+    promote_run(compiled(tracker, tmp_path, half(), seed=1)[0], store=store)
+    job, _ = compiled(tracker, tmp_path, RIGHT, seed=2, table=frame(RIGHT, question="Q58"))
+    measured(tracker, "models:/valuesim/7", frame(half(), question="Q58"))
+    with pytest.raises(MissingDataError, match="has no predictions on the cases"):
+        promote_run(job, store=store)
+
+
+def test_a_champion_of_another_draw_is_not_measured_on_this_devset(
+    tracker: Tracker, store: Path, tmp_path: Path
+) -> None:
+    """It may have been fitted on these people: the candidate goes to its fold, not it here."""
+    other = {"fold": {"strategy": "topic", "digest": "0" * 16}}
+    promote_run(compiled(tracker, tmp_path, half(), seed=1, **other)[0], store=store)
+    table = frame(RIGHT, question="Q58")
+    job, _ = compiled(tracker, tmp_path, RIGHT, seed=2, table=table)
+    with pytest.raises(MissingDataError, match="compile the candidate on the champion's"):
+        promote_run(job, store=store)
+
+
+def test_the_same_task_lm_is_compared_where_both_have_answered(
+    tracker: Tracker, store: Path, tmp_path: Path
+) -> None:
+    """Programs are compared, not models; where only another model answered, it is said."""
+    promote_run(compiled(tracker, tmp_path, half(), seed=1)[0], store=store)
+    params = {"task_lm": "openai/other"}
+    job, _ = compiled(tracker, tmp_path, (*half()[:-1], True), seed=2, params=params)
+    told = promote_run(job, store=store)
+    assert "other task LMs answered: openai/other and offline/lexical-1" in told
+    measured(tracker, "models:/valuesim/1", frame(WRONG), task_lm="openai/other")
+    told = promote_run(job, store=store)
+    assert "other task LMs" not in told
+    assert champion(tracker).number == 2
+
+
+@pytest.mark.parametrize("right", [(*RIGHT,), (*half(),)])
+def test_a_result_that_is_invalid_is_not_promoted(
+    tracker: Tracker, store: Path, tmp_path: Path, right: tuple[bool, ...]
+) -> None:
+    """Too few cases answered, with no champion to beat and with a worse one."""
+    table = frame(right, failed=3)
+    told = promote_run(compiled(tracker, tmp_path, right, seed=1, table=table)[0], store=store)
+    assert "answered 90.0% of the cases, fewer than 95%: invalid" in told
+    assert "the champion stays none" in told
+    assert versions(tracker) == []
+
+
+def test_the_arm_of_a_job_can_be_named(tracker: Tracker, store: Path, tmp_path: Path) -> None:
+    """By default it is the variant that was compiled; another is named; a wrong name is told."""
+    job, arm = compiled(tracker, tmp_path, RIGHT)
+    with pytest.raises(ConfigError, match=r"--arm.*allowed: facts-only compiled"):
+        promote_run(job, arm="full", store=store)
+    promote_run(job, arm="facts-only", store=store)
+    assert champion(tracker).run_id == arm
+
+
+def test_a_baseline_is_no_champion(tracker: Tracker, store: Path, tmp_path: Path) -> None:
+    """Compiled RAG is what a champion is compared with."""
+    folder = save_program(
+        RAG(), tmp_path / "rag", Manifest(kind="rag", variant="rag", teleprompter="bootstrap")
+    )
+    params = ARM | {"teleprompter": "bootstrap"}
+    with tracker.job(job_facts()) as job, job.arm("rag compiled", params) as arm:
+        arm.log_predictions(frame(RIGHT))
+        arm.log_program(folder)
+    with pytest.raises(ConfigError, match="this is a baseline"):
+        promote_run(job.run_id, arm="rag", store=store)
+
+
+def test_what_is_not_whole_is_refused(tracker: Tracker, store: Path, tmp_path: Path) -> None:
+    """No such run, a job that compiled nothing, an arm without a program or under way."""
+    with pytest.raises(MissingDataError, match="there is no run"):
+        promote_run("0" * 32, store=store)
+    with tracker.job(job_facts()) as job, job.arm("rag", ARM):
+        pass
+    with pytest.raises(ConfigError, match="none: the job compiled nothing"):
+        promote_run(job.run_id, store=store)
+    bare, _ = compiled(tracker, tmp_path, RIGHT, seed=2, keeps_program=False)
+    with pytest.raises(MissingDataError, match="MLflow has no program at runs:/"):
+        promote_run(bare, store=store)
+    with (
+        tracker.job(job_facts("9" * 16)) as job,
+        job.arm("full compiled", COMPILED) as arm,
+        pytest.raises(MissingDataError, match="has not ended well"),
+    ):
+        promote_run(arm.run_id, store=store)
+
+
+def test_a_program_kept_back_from_a_server_is_told(
+    tracker: Tracker, store: Path, tmp_path: Path
+) -> None:
+    """The run says why it has none."""
+    _, arm = compiled(tracker, tmp_path, RIGHT, keeps_program=False)
+    tracker.set_tags(arm, {"kept_back.program": "yes"})
+    with pytest.raises(MissingDataError, match="--share-rows"):
+        promote_run(arm, store=store)
+
+
+@pytest.mark.slow
+def test_a_compile_job_is_promoted_by_the_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the job to `load_program("models:/valuesim@champion")`, which answers as compiled."""
+    done = run(tmp_path, small_job(compile=BOOTSTRAP))
+    arguments = ["promote", done.job.run_id, "--store", str(done.store)]
+    assert main(arguments) == 0
+    assert "champion: models:/valuesim/1" in capsys.readouterr().out
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", done.tracker.uri)
+    champion = load_program("models:/valuesim@champion")
+    compiled = load_program(done.program)
+    assert champion.dump_state() == compiled.dump_state()
+    assert champion.manifest == compiled.manifest
+    assert main(["show", "models:/valuesim@champion"]) == 0
+    assert "teleprompter: bootstrap" in capsys.readouterr().out

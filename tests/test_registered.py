@@ -1,0 +1,336 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from champions import program
+from loopback import LoopbackServer
+from people import prompt_of, scripted_lm
+
+from valuesim_dspy import registered
+from valuesim_dspy.errors import (
+    ConfigError,
+    MissingDataError,
+    ProgramStateError,
+    SurveyDataError,
+)
+from valuesim_dspy.lexical.engine import LexicalEngine
+from valuesim_dspy.loading import load_program, save_program
+from valuesim_dspy.registered import RegisteredProgram, _load_pyfunc
+from valuesim_dspy.survey.codebook import load_codebook
+from valuesim_dspy.survey.synthetic import write_synthetic
+
+CODEBOOK = load_codebook()
+ROW: dict[str, Any] = {"question": "Q69", "Q1": 1, "Q57": 2, "Q58": 1, "Q64": 4, "Q69": 2}
+
+
+class Recording(LexicalEngine):
+    """The embedded model, which keeps what it is asked."""
+
+    def __init__(self) -> None:
+        self.prompts: list[str] = []
+
+    def complete(self, request: Any) -> Any:
+        """Return the embedded model's reply."""
+        self.prompts.append(prompt_of(request))
+        return super().complete(request)
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> RegisteredProgram:
+    """A program as MLflow loads it."""
+    return _load_pyfunc(str(program(tmp_path / "program")))
+
+
+@pytest.fixture
+def prompts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What the task LM is asked."""
+    engine = Recording()
+    monkeypatch.setattr(registered, "make_lm", lambda role, name: scripted_lm(engine))
+    return engine.prompts
+
+
+def table(*rows: dict[str, Any], **everywhere: Any) -> pd.DataFrame:
+    """Return a table of rows that differ from `ROW` as given."""
+    return pd.DataFrame([{**ROW, "B_COUNTRY_ALPHA": "JPN", **everywhere, **row} for row in rows])
+
+
+def fact(question: str, code: int) -> str:
+    """Return the sentence that tells an answer."""
+    return CODEBOOK[question].fact_text(code, "JPN")
+
+
+def test_each_row_is_answered_in_order_and_keeps_its_index(model: RegisteredProgram) -> None:
+    """One row a person and question; codes of that question, the row's own answer as truth."""
+    asked = table({"question": "Q57"}, {"question": "Q64"}, {"question": "Q69"})
+    asked.index = pd.Index([30, 10, 20])
+    told = model.predict(asked)
+    assert list(told.index) == [30, 10, 20]
+    assert list(told["question"]) == ["Q57", "Q64", "Q69"]
+    assert list(told["truth"]) == [2, 4, 2]
+    assert list(told["status"]) == ["answered"] * 3
+    for question, answer in zip(told["question"], told["answer"], strict=True):
+        assert answer in CODEBOOK[question].codes
+    assert {"decision", "view_cognitive", "calls", "paid", "reason"} <= set(told)
+    assert list(told["calls"]) == [3, 3, 3]
+
+
+def test_the_answer_asked_for_never_reaches_the_program(
+    model: RegisteredProgram, prompts: list[str]
+) -> None:
+    """The same prompts whatever the row's own answer is; the other answers are there."""
+    for code in (1, 2, 4):
+        model.predict(table({"Q69": code}))
+    assert len(prompts) == 3
+    assert not any(fact("Q69", code) in prompt for prompt in prompts for code in (1, 2, 3, 4))
+    assert all(fact("Q57", 2) in prompt and fact("Q64", 4) in prompt for prompt in prompts)
+
+
+def test_twins_of_the_question_are_hidden_too(model: RegisteredProgram, prompts: list[str]) -> None:
+    """What gives the answer away is left out with it."""
+    question = next(q for q in CODEBOOK if q.twins and q.options and q.wording.facts)
+    twin = next(CODEBOOK[name] for name in question.twins if CODEBOOK[name].wording.facts)
+    code = next(iter(twin.wording.facts))
+    model.predict(table({"question": question.id, twin.id: code}))
+    assert prompts and not any(fact(twin.id, code) in prompt for prompt in prompts)
+    prompts.clear()
+    model.predict(table({"question": "Q69", twin.id: code}))
+    assert all(fact(twin.id, code) in prompt for prompt in prompts)
+
+
+def test_rows_of_one_person_do_not_tell_each_other_the_answer(
+    model: RegisteredProgram, prompts: list[str]
+) -> None:
+    """Facts are kept by person: two rows of one id that hide different things stay apart."""
+    first = {**ROW, "question": "Q57", "Q57": None, "D_INTERVIEW": 7}
+    second = {**ROW, "question": "Q69", "Q69": None, "D_INTERVIEW": 7}
+    told = model.predict(pd.DataFrame([first, second]))
+    assert list(told["status"]) == ["answered"] * 2
+    for question, code in (("Q57", 2), ("Q69", 2)):
+        asking = [p for p in prompts if CODEBOOK[question].text_for(None) in p]
+        assert asking
+        assert not any(CODEBOOK[question].fact_text(code) in prompt for prompt in asking)
+
+
+def test_a_row_is_the_same_person_in_every_table(model: RegisteredProgram) -> None:
+    """Key and answer depend on the row alone, and the key is no id of the survey."""
+    both = model.predict(table({"D_INTERVIEW": 1234}, {"D_INTERVIEW": 99, "Q57": 1}))
+    alone = model.predict(table({"D_INTERVIEW": 1234}))
+    assert both["respondent"][0] == alone["respondent"][0] != both["respondent"][1]
+    assert both["answer"][0] == alone["answer"][0]
+    assert "1234" not in alone["respondent"][0]
+
+
+def test_what_a_file_may_hold_is_read_as_from_a_file(
+    model: RegisteredProgram, prompts: list[str]
+) -> None:
+    """Kinds of missing, unknown codes, texts, fractions and blanks are no answers."""
+    odd = {"Q57": -1, "Q58": 77, "Q64": "often", "Q1": 1.5, "Q6": None, "Q182": "9", "N_TOWN": 5}
+    told = model.predict(table(odd, {"Q57": np.nan, "extra": "x"}))
+    assert list(told["status"]) == ["answered"] * 2
+    first = prompts[0]
+    assert fact("Q182", 9) in first
+    facts = [line for line in first.splitlines() if line.startswith("- You")]
+    assert len(facts) == 2  # the country and Q182
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ({"question": "Q999"}, "Q999: the codebook wvs7 has no such question"),
+        ({"question": "Q262"}, "Q262: has no list of options"),
+        ({"question": None}, "names no question and has no text"),
+        ({"question": None, "text": "Tea?", "options": "yes"}, "give at least two"),
+        ({"question": None, "text": "Tea?"}, "give at least two"),
+        ({"question": "Q\x1b[31m9"}, "has no such question"),
+    ],
+)
+def test_a_row_that_cannot_be_asked_fails_alone(
+    model: RegisteredProgram, row: dict[str, Any], reason: str
+) -> None:
+    """It is a row with status and reason; the others are answered."""
+    told = model.predict(table({}, row, {}))
+    assert list(told["status"]) == ["answered", "failed", "answered"]
+    assert reason in told["reason"][1]
+    assert "\x1b" not in f"{told['reason'][1]}{told['question'][1]}"
+    assert pd.isna(told["answer"][1])
+
+
+@pytest.mark.parametrize("options", ["yes|no|now and then", ["yes", "no", "now and then"]])
+def test_a_question_of_ones_own_is_asked(
+    model: RegisteredProgram, prompts: list[str], options: Any
+) -> None:
+    """Text and options stand in the row; codes count from 1."""
+    row = {"question": None, "text": "Do you drink tea?", "options": options}
+    told = model.predict(table(row))
+    assert told["status"][0] == "answered" and told["answer"][0] in (1, 2, 3)
+    assert pd.isna(told["truth"][0])
+    assert all("Do you drink tea?" in p and "3: now and then" in p for p in prompts)
+
+
+def test_a_survey_question_in_ones_own_words_hides_its_answer(
+    model: RegisteredProgram, prompts: list[str]
+) -> None:
+    """The survey's text, given as text, is the survey's question."""
+    row = {"question": None, "text": CODEBOOK["Q57"].text, "options": "trust|care"}
+    model.predict(table(row))
+    assert prompts and not any(fact("Q57", 2) in prompt for prompt in prompts)
+
+
+def test_a_whole_survey_file_can_be_asked(model: RegisteredProgram, tmp_path: Path) -> None:
+    """A file's columns are the columns; who is synthetic may be sent anywhere."""
+    write_synthetic(tmp_path / "survey.csv", 5, seed=3)
+    people = pd.read_csv(tmp_path / "survey.csv", low_memory=False).assign(question="Q57")
+    told = model.predict(people)
+    assert set(told["status"]) == {"answered"}
+    assert told["truth"].notna().any()
+
+
+def test_an_invalid_answer_is_a_row(
+    model: RegisteredProgram, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model that never gives an option fails its rows and raises nothing."""
+    from valuesim_dspy.lexical.engine import ScriptedEngine
+
+    answers = [{"analysis": "none fits", "answer": 97}] * 40
+    lm = scripted_lm(ScriptedEngine(answers))
+    monkeypatch.setattr(registered, "make_lm", lambda role, name: lm)
+    told = model.predict(table({}, {"question": "Q57"}))
+    assert list(told["status"]) == ["invalid", "invalid"]
+    assert told["answer"].isna().all()
+
+
+def test_an_endpoint_that_is_away_fails_rows(model: RegisteredProgram) -> None:
+    """Nothing listens there: rows say why, and hold nothing of a person."""
+    params = {"model": "openai/test", "api_base": "http://127.0.0.1:9/v1", "threads": 1}
+    told = model.predict(table({}), params=params)
+    assert told["status"][0] == "failed"
+    assert told["reason"][0] and fact("Q57", 2) not in told["reason"][0]
+
+
+def test_params_choose_the_task_lm_and_keys_come_from_the_environment(
+    model: RegisteredProgram, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Model, address and the variable's name; the key itself is refused and must be set."""
+    with LoopbackServer(lambda messages: _reply("2")) as server:
+        params = {"model": "openai/test", "api_base": server.url, "api_key_env": "MY_KEY"}
+        with pytest.raises(MissingDataError, match="MY_KEY is not set"):
+            model.predict(table({}), params=params)
+        monkeypatch.setenv("MY_KEY", "sk-0123456789")
+        told = model.predict(table({}), params=params)
+    assert (told["status"][0], told["answer"][0]) == ("answered", 2)
+    with pytest.raises(ConfigError, match="looks like a key"):
+        model.predict(table({}), params={**params, "api_key_env": "sk-0123456789"})
+
+
+def _reply(answer: str) -> str:
+    return f"[[ ## analysis ## ]]\nso\n\n[[ ## answer ## ]]\n{answer}\n\n[[ ## completed ## ]]"
+
+
+def test_answers_of_people_go_nowhere_without_consent(model: RegisteredProgram) -> None:
+    """A model elsewhere needs `send_to`; the message names host and param."""
+    with pytest.raises(
+        ConfigError, match=r"2 respondents will be sent to openai.*send_to='openai'"
+    ):
+        model.predict(table({}, {}), params={"model": "openai/gpt-4o-mini"})
+
+
+@pytest.mark.parametrize(
+    ("params", "said"),
+    [
+        ({"modle": "x/y"}, r"params\.modle: no such param; allowed: model,"),
+        ({"threads": 0}, r"params\.threads: at least 1"),
+        ({"model": "offline/nothing"}, "does not run by itself"),
+        ({"codebook": "nowhere"}, "nowhere"),
+    ],
+)
+def test_a_wrong_param_is_one_line(
+    model: RegisteredProgram, params: dict[str, Any], said: str
+) -> None:
+    """What concerns the whole table is raised before a row is asked."""
+    with pytest.raises((ConfigError, MissingDataError), match=said):
+        model.predict(table({}), params=params)
+
+
+def test_params_without_a_value_are_defaults(model: RegisteredProgram) -> None:
+    """MLflow fills in None for what is not given."""
+    told = model.predict(table({}), params=dict.fromkeys(registered.PARAMS))
+    assert told["status"][0] == "answered"
+
+
+def test_a_program_that_names_no_task_lm_must_be_given_one(tmp_path: Path) -> None:
+    """Nothing is guessed."""
+    model = RegisteredProgram(program(tmp_path / "program", lms={}))
+    with pytest.raises(ConfigError, match="the program names no task LM"):
+        model.predict(table({}))
+    told = model.predict(table({}), params={"model": "offline/lexical-1"})
+    assert told["status"][0] == "answered"
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (pd.DataFrame({"Q57": [1]}), "needs a column `question`"),
+        (pd.DataFrame({"question": ["Q57"], "x": [1]}), "no column holds a question"),
+        (pd.DataFrame([["Q57", 1, 2]], columns=["question", "Q1", "Q1"]), "the same name"),
+    ],
+)
+def test_a_table_that_is_none_is_one_line(
+    model: RegisteredProgram, given: pd.DataFrame, said: str
+) -> None:
+    """What no row can mend is raised."""
+    with pytest.raises((ConfigError, SurveyDataError), match=said):
+        model.predict(given)
+
+
+def test_an_empty_table_gives_an_empty_one(model: RegisteredProgram) -> None:
+    """No rows, no calls, the same columns."""
+    told = model.predict(table({})[:0])
+    assert len(told) == 0 and {"answer", "status", "decision"} <= set(told)
+
+
+def test_rows_may_come_as_dictionaries(model: RegisteredProgram) -> None:
+    """A server that is sent JSON hands lists of dictionaries on."""
+    told = model.predict([dict(ROW), {**ROW, "question": "Q57"}])
+    assert list(told["question"]) == ["Q69", "Q57"]
+
+
+def test_a_variant_that_reads_similar_people_says_so(tmp_path: Path) -> None:
+    """A table brings no training people along: nothing is asked, the message says what works."""
+    model = RegisteredProgram(program(tmp_path / "program", "peers"))
+    with pytest.raises(MissingDataError, match=r"reads similar people.*bind\(peers"):
+        model.predict(table({}))
+
+
+def test_what_was_learned_of_another_model_is_not_used(tmp_path: Path) -> None:
+    """Records are those of one model's perspectives."""
+    folder = program(tmp_path / "program", "full-records")
+    compiled = load_program(folder)
+    cell = {"n": 20, "people": 10, "accuracy": 0.5}
+    compiled.learned = {"records": {"lm": "openai/other", "cells": {"cognitive": {"all": cell}}}}
+    save_program(compiled, folder, compiled.manifest)
+    with pytest.raises(ProgramStateError, match="openai/other"):
+        RegisteredProgram(folder).predict(table({}))
+
+
+def test_a_wording_of_ones_own_is_asked(
+    tmp_path: Path, prompts: list[str], model: RegisteredProgram
+) -> None:
+    """The file of a wording is a param, as on the command line."""
+    path = tmp_path / "mine.yaml"
+    path.write_text("Q69: Wie sehr vertrauen Sie der Polizei?\n", encoding="utf-8")
+    model.predict(table({}), params={"wording": str(path)})
+    assert all("Wie sehr vertrauen Sie der Polizei?" in prompt for prompt in prompts)
+
+
+def test_two_tables_at_once_are_answered(model: RegisteredProgram) -> None:
+    """A server's threads share one program."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    asked = [table({"question": name}) for name in ("Q57", "Q64", "Q58", "Q69")]
+    alone = [int(model.predict(one)["answer"][0]) for one in asked]
+    predict: Callable[[pd.DataFrame], pd.DataFrame] = model.predict
+    with ThreadPoolExecutor(4) as pool:
+        assert [int(told["answer"][0]) for told in pool.map(predict, asked)] == alone

@@ -1,0 +1,106 @@
+"""The state of a program as plain JSON: taken out of it, and put back where it fits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import dspy
+
+from valuesim_dspy.ensemble import Ensemble
+from valuesim_dspy.errors import ProgramStateError
+from valuesim_dspy.finding import MANIFEST_FILE
+from valuesim_dspy.trust import check_learned
+
+PROGRAM_FILE = "program.json"
+_STATE_KEYS = {"traces", "train", "demos", "signature", "lm"}
+_FIELD_KEYS = {"prefix", "description"}
+
+
+def parts_of(program: Any) -> tuple[Any, ...]:
+    """Return what is saved with a state of its own: an ensemble's members, else the program."""
+    return program.members if isinstance(program, Ensemble) else (program,)
+
+
+def state_of(program: dspy.Module) -> dict[str, Any]:
+    """Return what `program.json` holds: a program's own state, or a list of members' states."""
+    states = [_state_of(part) for part in parts_of(program)]
+    return {"members": states} if isinstance(program, Ensemble) else states[0]
+
+
+def _state_of(program: dspy.Module) -> dict[str, Any]:
+    predictors = {name: _state(predictor) for name, predictor in program.named_predictors()}
+    return {"predictors": predictors, "learned": getattr(program, "learned", {})}
+
+
+def _state(predictor: Any) -> dict[str, Any]:
+    """Return DSPy's state of a predictor without what may hold rows or an address."""
+    return predictor.dump_state() | {"traces": [], "train": [], "lm": None}
+
+
+def apply_state(program: dspy.Module, state: Any, folder: Path) -> None:
+    """Put a saved state into a program, member by member into an ensemble.
+
+    Raises:
+        ProgramStateError: It is not that of such a program; the folder is named.
+    """
+    if not isinstance(program, Ensemble):
+        _apply_one(program, state, folder)
+        return
+    if not isinstance(state, dict) or set(state) != {"members"}:
+        raise ProgramStateError(
+            f"{PROGRAM_FILE} of an ensemble must hold `members` and nothing else", path=folder
+        )
+    states = state["members"]
+    if not isinstance(states, list) or len(states) != program.size:
+        raise ProgramStateError(
+            f"{PROGRAM_FILE} and {MANIFEST_FILE} tell of different numbers of members", path=folder
+        )
+    for member, own in zip(program.members, states, strict=True):
+        _apply_one(member, own, folder)
+
+
+def _apply_one(program: dspy.Module, state: Any, folder: Path) -> None:
+    """Put saved demos and instructions into the predictors; nothing else is taken over."""
+    if not isinstance(state, dict) or set(state) != {"predictors", "learned"}:
+        raise ProgramStateError(
+            f"{PROGRAM_FILE} must hold `predictors` and `learned` and nothing else", path=folder
+        )
+    predictors = dict(program.named_predictors())
+    saved, learned = state["predictors"], state["learned"]
+    if not isinstance(saved, dict) or set(saved) != set(predictors):
+        raise ProgramStateError(
+            f"{PROGRAM_FILE} and {MANIFEST_FILE} name different predictors", path=folder
+        )
+    for name, predictor in predictors.items():
+        if not _is_state(saved[name], predictor.signature):
+            raise ProgramStateError(f"predictor {name} holds what no program saves", path=folder)
+        predictor.demos = saved[name]["demos"]
+        predictor.signature = predictor.signature.load_state(saved[name]["signature"])
+    if not isinstance(learned, dict):
+        raise ProgramStateError("`learned` must be a table", path=folder)
+    if learned:
+        program.learned = check_learned(learned, path=folder / PROGRAM_FILE)
+
+
+def _is_state(saved: object, signature: type[dspy.Signature]) -> bool:
+    """Whether a predictor's entry is demos and texts that fit its signature, and no more."""
+    if not isinstance(saved, dict) or not {"demos", "signature"} <= set(saved) <= _STATE_KEYS:
+        return False
+    texts, demos = saved["signature"], saved["demos"]
+    if any(saved.get(key) for key in ("traces", "train", "lm")) or not isinstance(demos, list):
+        return False
+    if not isinstance(texts, dict) or set(texts) != {"instructions", "fields"}:
+        return False
+    fields, allowed = texts["fields"], {*signature.fields, "augmented"}
+    return (
+        isinstance(texts["instructions"], str)
+        and isinstance(fields, list)
+        and len(fields) == len(signature.fields)
+        and all(_is_flat(field, str) and set(field) == _FIELD_KEYS for field in fields)
+        and all(_is_flat(demo, str | int) and set(demo) <= allowed for demo in demos)
+    )
+
+
+def _is_flat(table: object, kind: Any) -> bool:
+    return isinstance(table, dict) and all(isinstance(value, kind) for value in table.values())
