@@ -97,9 +97,10 @@ def _compare(args: argparse.Namespace) -> None:
 
 def _ablate(args: argparse.Namespace) -> None:
     from evals.ablation import run_ablation
+    from optimize.ablating import build_or_compile
 
-    config = _config(args, args.job)
-    print(run_ablation(config, args.arms, args.split, full=args.full, is_agreed=args.yes))
+    made = {"full": args.full, "make": build_or_compile, "is_agreed": args.yes}
+    print(run_ablation(_config(args, args.job), args.arms, args.split, **made))
 
 
 def _history(args: argparse.Namespace) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dspy
 
@@ -16,6 +16,9 @@ from valuesim_dspy.errors import ConfigError
 from valuesim_dspy.modules import BACKSTORY_TOKENS
 from valuesim_dspy.roles import LMRole
 from valuesim_dspy.usage import estimate_tokens, text_of
+
+if TYPE_CHECKING:
+    from evals.study import Study
 
 ANALYSIS_TOKENS = 120
 RECORD_TOKENS = 60
@@ -109,9 +112,18 @@ def _requests(program: dspy.Module, examples: Sequence[dspy.Example]) -> tuple[i
     return questions, questions if isinstance(program, Blank) else len(examples)
 
 
-def prompt_tokens(program: Any, predictor: Any, case: Case) -> int:
-    """Estimate the prompt of one predictor for a case, demos and instructions included."""
-    read = program.inputs(case) if hasattr(program, "inputs") else case.inputs()
+def prompt_tokens(program: Any, predictor: Any, case: Case, *, most: bool = False) -> int:
+    """Estimate the prompt of one predictor for a case, demos and instructions included.
+
+    Args:
+        program: The arm.
+        predictor: One of its predictors.
+        case: The case.
+        most: As much as a case like this one may take, where the arm chooses what it reads.
+    """
+    chosen = getattr(program, "most_inputs" if most else "inputs", None)
+    chosen = chosen or getattr(program, "inputs", None) or Case.inputs
+    read = chosen(case)
     story = case.profile.facts_text
     views = max(1, len(getattr(getattr(program, "panel", None), "names", ())))
     inputs = {
@@ -133,6 +145,7 @@ def check_context(
     Raises:
         ConfigError: The largest prompt and its reply are over the role's context.
     """
+    examples = list(examples)
     cases = [example.case for example in examples]
     if not cases:
         return
@@ -145,7 +158,7 @@ def check_context(
     for name, predictor in program.named_predictors():
         is_story = name.endswith("writer.backstory")
         reply = min(BACKSTORY_TOKENS, role.context // 2) if is_story else role.max_tokens
-        prompt = max(prompt_tokens(program, predictor, case) for case in longest)
+        prompt = max(prompt_tokens(program, predictor, case, most=True) for case in longest)
         needed = ceil(prompt * (1 + MARGIN)) + reply
         if needed > role.context:
             raise ConfigError(
@@ -174,6 +187,24 @@ def cost_lines(phases: Mapping[str, Cost], prices: tuple[float, float] | None) -
         f"{span(_plus(cost.prompt, cost.completion)):>23} tokens  {money(cost.usd(prices))}"
         for name, cost in rows.items()
     ]
+
+
+def agree(study: Study, phases: Mapping[str, Cost], *, is_agreed: bool) -> None:
+    """Print what an LM that is not embedded will cost, and ask for consent where it is much.
+
+    Raises:
+        ConfigError: The estimate is above the config's limit, and nobody agreed to it.
+    """
+    most, limit = sum(phases.values(), Cost()).calls[1], study.config.confirm_calls
+    if study.offline:
+        return
+    lines = cost_lines(phases, prices(study.config.task_lm))
+    print("\n".join(["estimate, nothing of it cached:", *lines]), flush=True)  # noqa: T201
+    if not is_agreed and most > limit:
+        raise ConfigError(
+            f"up to {most:,} calls may be needed, more than {limit:,}; pass --yes to agree",
+            key="confirm_calls",
+        )
 
 
 def prices(role: LMRole) -> tuple[float, float] | None:

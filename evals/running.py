@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from evals.benchmark import Result
 from evals.embedders import weak_baseline_note
-from evals.estimate import Cost, benchmark_cost, check_context, cost_lines, prices
+from evals.estimate import agree, benchmark_cost, check_context
 from evals.job_facts import describe_job
 from evals.past_runs import arms_of, count_test_read, load_predictions, run_summary
 from evals.recording import arm_run, measure, result_metrics
@@ -61,7 +61,7 @@ def run_arms(
         for program in programs.values():
             check_context(program, examples, config.task_lm)
         phases = {label: benchmark_cost(program, examples) for label, program in programs.items()}
-        _agree(study, phases, is_agreed=is_agreed)
+        agree(study, phases, is_agreed=is_agreed)
         if not study.task_lm.in_process:
             preflight(study.task_lm)
         tracker = Tracker(config.store, share_rows=config.share_rows)
@@ -158,19 +158,6 @@ def _other_draw(study: Study, arm: _Arm) -> str:
         f"Warning: {arm.label} was compiled on another draw ({', '.join(other)}); people and "
         "questions that it was fitted on may be among those measured."
     )
-
-
-def _agree(study: Study, phases: dict[str, Cost], *, is_agreed: bool) -> None:
-    most, limit = sum(phases.values(), Cost()).calls[1], study.config.confirm_calls
-    if study.offline:
-        return
-    lines = cost_lines(phases, prices(study.config.task_lm))
-    print("\n".join(["estimate, nothing of it cached:", *lines]), flush=True)  # noqa: T201
-    if not is_agreed and most > limit:
-        raise ConfigError(
-            f"up to {most:,} calls may be needed, more than {limit:,}; pass --yes to agree",
-            key="confirm_calls",
-        )
 
 
 def _as_compiled(config: JobConfig, arms: Sequence[_Arm]) -> JobConfig:

@@ -32,6 +32,8 @@ def costs_json(plan: Plan, spent: Mapping[str, Spent], whole: Spent) -> dict[str
     phases = {}
     for name in dict.fromkeys((*plan.phases, *spent)):
         phase, took = plan.phases.get(name), spent.get(name)
+        if phase is None and took is not None and not took.needed.calls:
+            continue
         phases[name] = {
             "predicted": phase and _ends(phase.cost.calls, phase.tokens, phase.usd),
             "needed": took and took.needed.as_dict(),

@@ -171,7 +171,7 @@ class Steps:
         """Let the teleprompter work, its calls and the prompt LM's on meters of their own."""
         meter = self.meters.meter(f"compiling {arm}")
         lms = {name: lm.with_meter(meter) for name, lm in self.study.lms.items()}
-        if self.teleprompter.writes:
+        if self.teleprompter.can_write(dict(self.options)):
             writer = self.study.lms.get("prompt_lm", self.study.task_lm)
             lms["prompt_lm"] = writer.with_meter(self.meters.meter(f"prompts for {arm}"))
         print(f"compiling {arm} with {self.teleprompter.name} ...", flush=True)  # noqa: T201

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,7 @@ from evals.study import Study
 from optimize.trust_fitting import Answered, Groups, fit_trust, people
 from valuesim_dspy.case import Case
 from valuesim_dspy.ensemble import Ensemble
-from valuesim_dspy.program import as_prediction
+from valuesim_dspy.program import ValueSim, as_prediction
 from valuesim_dspy.simulate import Outcome, simulate
 from valuesim_dspy.trust import ALL, MIN_COUNT, CrossFitted
 from valuesim_dspy.voting import vote
@@ -142,7 +143,7 @@ def learn_trust(
     demos = [demo for predictor in program.predictors() for demo in predictor.demos]
     unseen = [example for example in known if not is_shown(demos, example.case)]
     asked = _drawn(unseen, cases, seed)
-    reading = _Panel(program)
+    reading = _panel_only(program)
     outcomes = simulate(reading, asked, lm=lm, threads=threads or study.config.threads)
     answered = _answered(asked, outcomes)
     groups = make_groups({case.respondent for case in answered}, seed=seed)
@@ -151,18 +152,23 @@ def learn_trust(
     return LearnedTrust(fitted, *counts, notes=tuple(_notes(fitted.whole, answered, *counts)))
 
 
-class _Panel(dspy.Module):
+class _PanelOnly:
     """Asks the perspectives alone: who decides learns from their record and makes none."""
 
-    def __init__(self, program: Any) -> None:
-        super().__init__()
-        self.program = program
+    read: Callable[[Case], tuple[dict[str, str], dict[str, dspy.Prediction]]]
 
     def forward(self, case: Case) -> dspy.Prediction:
-        _, views = self.program.read(case)
+        _, views = self.read(case)
         answers = {name: int(view.answer) for name, view in views.items()}
         reply = dspy.Prediction(answer=vote(case.question, answers))
         return as_prediction(reply, decision="vote", views=views)
+
+
+def _panel_only(program: ValueSim) -> ValueSim:
+    """Return a view of a program whose predictors keep their names within it."""
+    view = copy.copy(program)
+    view.__class__ = type("PanelOnly", (_PanelOnly, type(program)), {})
+    return view
 
 
 def is_shown(demos: Sequence[Mapping[str, Any]], case: Case) -> bool:

@@ -7,9 +7,11 @@ import datetime
 import hashlib
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
+
+import dspy
 
 from evals.benchmark import Result
 from evals.estimate import Cost, benchmark_cost, check_context, cost_lines, prices
@@ -22,6 +24,7 @@ from evals.tracked_runs import LEVEL, JobRun
 from evals.tracking import Tracker
 from optimize.arm_compiling import compile_arm
 from optimize.mechanics_table import (
+    COSTS,
     LEVEL_HERE,
     VIEW,
     VIEW_TAG,
@@ -29,6 +32,7 @@ from optimize.mechanics_table import (
     mechanics_table,
 )
 from optimize.planning import PROMPT_COST, check_sets
+from optimize.synthetic_demos import synthetic_cases
 from optimize.teleprompters import TELEPROMPTERS, Compiled, Teleprompter
 from optimize.teleprompters.choosing import chosen_predictors
 from valuesim_dspy.cache import ResponseCache
@@ -47,6 +51,7 @@ SMALL: Mapping[str, Mapping[str, Any]] = {
     "simba": {"batch": 32, "candidates": 3, "steps": 3, "max_demos": 3},
     "copro": {"breadth": 3, "depth": 1},
     "infer-rules": {"max_demos": 3, "candidates": 2, "rules": 5},
+    "ensemble": {"of": "bootstrap", "max_demos": 3, "size": 3},
 }
 """Options by teleprompter that keep the whole to minutes; those not named here use defaults."""
 UNCOMPILED = "uncompiled"
@@ -75,6 +80,7 @@ def run_mechanics(config: JobConfig, *, is_agreed: bool = False) -> str:
         if not student.predictors():
             raise ConfigError("has no predictor to compile", key="variant", value=config.variant)
         check_context(student, study.examples("val") + study.examples("dev"), config.task_lm)
+        demo_cases = synthetic_cases(study)
         _announce(study, is_agreed=is_agreed)
         for lm in study.lms.values():
             if not lm.in_process:
@@ -82,7 +88,7 @@ def run_mechanics(config: JobConfig, *, is_agreed: bool = False) -> str:
         tracker = Tracker(config.store, share_rows=config.share_rows)
         tracker.set_experiment_tag(*VIEW_TAG)
         with tracker.job(_facts(study)) as run:
-            return _Steps(study, run).take()
+            return _Steps(study, run, demo_cases).take()
 
 
 def small_options(teleprompter: Teleprompter) -> Mapping[str, Any]:
@@ -92,8 +98,7 @@ def small_options(teleprompter: Teleprompter) -> Mapping[str, Any]:
 
 def state_of(program: Any) -> str:
     """Return as JSON what saving keeps of a program: predictors, and what is learned."""
-    predictors = {name: predictor.dump_state() for name, predictor in program.named_predictors()}
-    return json.dumps([predictors, getattr(program, "learned", {})], sort_keys=True)
+    return json.dumps([program.dump_state(), getattr(program, "learned", {})], sort_keys=True)
 
 
 def found_by(compiled: Compiled) -> str:
@@ -108,6 +113,7 @@ class _Steps:
 
     study: Study
     run: JobRun
+    demo_cases: Sequence[dspy.Example] = ()
     rows: list[Mechanics] = field(default_factory=list)
 
     def take(self) -> str:
@@ -117,6 +123,8 @@ class _Steps:
         before = measure(self.study, arm, program, "dev", label=UNCOMPILED)
         with arm_run(self.run, self.study, before, program) as child:
             child.set_tags({LEVEL: LEVEL_HERE})
+            # Charts open with a metric that all runs have, which is to be calls and not accuracy.
+            child.log_metrics(dict.fromkeys((*COSTS, "demos"), 0.0))
             child.log_metrics(result_metrics(before), prefix="dev")
         for teleprompter in TELEPROMPTERS.values():
             print(f"compiling {arm} with {teleprompter.name}, twice ...", flush=True)  # noqa: T201
@@ -157,7 +165,6 @@ class _Steps:
         )
         with arm_run(self.run, self.study, dev, program, teleprompter=found.name) as child:
             child.set_tags({LEVEL: LEVEL_HERE, **found.tags()})
-            # Charts open with the first name of all, which is to be calls and not accuracy.
             child.log_metrics(found.metrics())
             child.log_metrics(result_metrics(dev), prefix="dev")
             if first.candidates:
@@ -178,6 +185,7 @@ class _Steps:
             teleprompter.parse(given),
             lms={name: lm.with_meter(meter) for name, lm in self.study.lms.items()},
             log=None,
+            demo_cases=self.demo_cases,
         )
 
     def table(self) -> str:
@@ -193,8 +201,7 @@ class _Steps:
 
 def _sums(rows: list[Mechanics]) -> dict[str, float]:
     done = [row.metrics() for row in rows if not row.refusal]
-    names = ("calls_compiling", "calls_paid_compiling", "tokens_compiling", "seconds_compiling")
-    sums = {name: sum(row[name] for row in done) for name in (*names, "identical")}
+    sums = {name: sum(row[name] for row in done) for name in (*COSTS, "identical")}
     return sums | {"teleprompters": float(len(done))}
 
 
@@ -202,7 +209,7 @@ def _notes(compiled: Compiled) -> tuple[str, ...]:
     if not compiled.chosen:
         return compiled.notes
     count = len(compiled.candidates)
-    return (f"the valset chose {compiled.chosen} of {count} candidates", *compiled.notes)
+    return (f"the valset chose {compiled.chosen}, of {count} tried", *compiled.notes)
 
 
 def _gap(dev: Result, before: Result) -> Any:

@@ -16,6 +16,8 @@ RANKS_NOTHING = "This table ranks nothing: it shows what each teleprompter takes
 MACHINERY = "Synthetic people and/or the embedded model answered; it says nothing about people."
 LEVEL_HERE = "teleprompter"
 """The level of these runs, which are not among the arms that the UI and readers compare."""
+COSTS = ("calls_compiling", "calls_paid_compiling", "tokens_compiling", "seconds_compiling")
+"""The metrics of what compiling takes."""
 VIEW = "teleprompters"
 """The key of the view in which the UI shows them."""
 WIDTH = 118
@@ -40,17 +42,17 @@ _LEGEND = (
     "uncompiled: points of top-1 accuracy on the devset, paired, by respondent, of the program "
     "that the teleprompter returns"
 )
-# The run's name is the teleprompter's, so that no column repeats it.
+# The run's name is the teleprompter's, so that no column repeats it; narrow, so that the last one
+# is seen without scrolling.
 _SHOWN = {
-    "metrics.`calls_compiling`": 115,
-    "metrics.`calls_paid_compiling`": 150,
-    "metrics.`tokens_compiling`": 130,
-    "metrics.`seconds_compiling`": 140,
-    "metrics.`demos`": 70,
-    "tags.`instructions written`": 145,
-    "tags.`same seed twice identical`": 180,
-    "tags.`job`": 150,
-    "tags.`compiled - uncompiled`": 170,
+    "metrics.`calls_compiling`": 110,
+    "metrics.`calls_paid_compiling`": 145,
+    "metrics.`tokens_compiling`": 125,
+    "metrics.`seconds_compiling`": 135,
+    "metrics.`demos`": 65,
+    "tags.`instructions written`": 140,
+    "tags.`same seed twice identical`": 170,
+    "tags.`compiled - uncompiled`": 160,
 }
 _STATE = {
     "searchFilter": f"tags.`valuesim.level` = '{LEVEL_HERE}'",
@@ -96,11 +98,9 @@ class Mechanics:
 
     def metrics(self) -> dict[str, float]:
         """Return the row's numbers by the names they have in MLflow."""
+        took = (self.needed.calls, self.paid.calls, self.needed.tokens, round(self.seconds, 1))
         numbers = {
-            "calls_compiling": float(self.needed.calls),
-            "calls_paid_compiling": float(self.paid.calls),
-            "tokens_compiling": float(self.needed.tokens),
-            "seconds_compiling": round(self.seconds, 1),
+            **dict(zip(COSTS, map(float, took), strict=True)),
             "demos": float(self.demos),
             "instructions_written": float(self.has_written),
             "identical": float(self.identical),

@@ -37,7 +37,7 @@ def find_teleprompter(config: JobConfig) -> Teleprompter:
             allowed=TELEPROMPTERS,
         )
     teleprompter = TELEPROMPTERS[name]
-    if config.compile.demos == "none" and not teleprompter.writes:
+    if config.compile.demos == "none" and not teleprompter.can_write(config.compile.options):
         raise ConfigError(
             f"{name} compiles by demos, and none would be left",
             key="compile.demos",

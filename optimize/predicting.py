@@ -216,7 +216,8 @@ class _Work:
         return grown
 
     def _written(self, cost: Cost) -> Cost:
-        more = WRITTEN_TOKENS * cost.calls[1] if self.teleprompter.writes else 0
+        is_writing = self.teleprompter.can_write(dict(self.options))
+        more = WRITTEN_TOKENS * cost.calls[1] if is_writing else 0
         return cost + Cost(prompt=(0, more))
 
 

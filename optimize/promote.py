@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SEED = 0
+FEW = 20
+"""Respondents below which a percentile interval covers too little; see `evals.intervals`."""
 REFERENCE = "rag"
 
 
@@ -126,6 +128,8 @@ def _compare(tracker: Tracker, candidate: Candidate, champion: Version) -> _Comp
     ]
     if task_lm != candidate.params["task_lm"]:
         lines.append(f"other task LMs answered: {candidate.params['task_lm']} and {task_lm}")
+    if gap.clusters < FEW:
+        lines.append(f"fewer than {FEW} respondents: such an interval is too narrow")
     objection = _coverage_objection("the champion", frame)
     if not objection and not gap.low > 0:
         objection = "the interval's lower bound is not above 0: it is not shown to be better"
@@ -159,9 +163,10 @@ def _champion_frame(
             "compile the candidate on the champion's (`python -m optimize show "
             f"{champion.uri}` names them), or --force",
         )
+    how = f"measure it: python -m evals run {champion.uri} --config JOB.toml"
     raise MissingDataError(
         f"the champion {champion.uri} has no predictions on the cases of run {candidate.run_id}",
-        f"measure it: python -m evals run {champion.uri} --config JOB.toml; {ROWS_KEPT}",
+        f"{how}; {ROWS_KEPT}" if tracker.remote else how,
     )
 
 

@@ -6,6 +6,7 @@ import contextlib
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from optimize.search_cost import agree
 from optimize.search_loop import SearchJob, identity_parts
 from optimize.search_pictures import draw_search
 from optimize.search_plan import Plan, load_search
-from optimize.search_space import Parameter, SearchConfig, Value, label
+from optimize.search_space import SearchConfig, Value, suggest
 from optimize.search_storage import JOURNAL, file_of, folder_of, storage_address
 from optimize.search_trial import REASON, ROOT, Asked, Tried, tried_of
 from optimize.search_workers import Worker, is_lost
@@ -65,10 +66,8 @@ def run_search(
         agree(plan, study, is_agreed=is_agreed)
         tracker = Tracker(plan.job.store, share_rows=plan.job.share_rows)
         with open_board(plan, identity_parts(plan, study)) as board:
-            job = SearchJob(
-                plan, study, board, lambda trials: draw_search(board.study, plan.search, trials)
-            )
-            return job.run(tracker, most=trials)
+            draw = partial(draw_search, board.study, plan.search)
+            return SearchJob(plan, study, board, draw).run(tracker, most=trials)
 
 
 @contextlib.contextmanager
@@ -117,7 +116,7 @@ class Board:
     Attributes:
         plan: The search.
         study: Optuna's study.
-        storage: Where it is kept.
+        storage: Where the study is kept.
     """
 
     plan: Plan
@@ -142,11 +141,13 @@ class Board:
             # Another process began the last one at the same moment.
             self._end(trial.number, LEFT_OUT, "one too many")
             return None
+        root = int(trial.user_attrs.get(ROOT, self._free_number(trial.number)))
+        self.mark(trial.number, ROOT, root)
         chosen: dict[str, Value] = {}
         for key, parameter in self.plan.ordered.items():
             if self.plan.applies(key, chosen):
-                chosen[key] = _suggest(trial, key, parameter)
-        return Asked(trial.number, int(trial.user_attrs.get(ROOT, trial.number)), chosen, trial)
+                chosen[key] = suggest(trial, key, parameter)
+        return Asked(trial.number, root, chosen, trial)
 
     def mark(self, number: int, name: str, value: object) -> None:
         """Set an attribute of a trial that has not ended; from any thread."""
@@ -162,13 +163,10 @@ class Board:
         asked.trial.report(value, step)
         return bool(asked.trial.should_prune())
 
-    def complete(self, asked: Asked, values: Sequence[float]) -> None:
-        """End a trial that was measured on the whole valset."""
-        self.study.tell(asked.trial, list(values))
-
-    def prune(self, asked: Asked) -> None:
-        """End a trial that was not worth going on with."""
-        self.study.tell(asked.trial, state=TrialState.PRUNED)
+    def complete(self, asked: Asked, values: Sequence[float] | None) -> None:
+        """End a trial that was measured on the whole valset; without values, that was pruned."""
+        state = TrialState.PRUNED if values is None else TrialState.COMPLETE
+        self.study.tell(asked.trial, None if values is None else list(values), state)
 
     def fail(self, asked: Asked, reason: str) -> None:
         """End a trial that has no score, and say why."""
@@ -186,6 +184,14 @@ class Board:
         elif self._end(number, LEFT_OUT, why):
             root = trial.user_attrs.get(ROOT, number)
             self.study.enqueue_trial(trial.params, user_attrs={ROOT: root, TRIES: tries})
+
+    def _free_number(self, number: int) -> int:
+        """Return what a new trial is called: trials given back leave no gaps."""
+        taken = {t.user_attrs.get(ROOT) for t in counted(self.study) if t.number != number}
+        called = rank(self.study, number)
+        while called in taken:
+            called += 1
+        return called
 
     def _give_back_lost(self) -> None:
         for trial in counted(self.study):
@@ -240,23 +246,13 @@ class SeededByTrial(BaseSampler):
 
 
 def counted(study: optuna.Study) -> list[FrozenTrial]:
-    """Return the trials that count, by number."""
+    """Return the trials that count."""
     return [t for t in study.get_trials(deepcopy=False) if LEFT_OUT not in t.user_attrs]
 
 
 def rank(study: optuna.Study, number: int) -> int:
-    """Return how many trials that count were begun before one."""
+    """Return how many trials that count come before one."""
     return sum(trial.number < number for trial in counted(study))
-
-
-def _suggest(trial: optuna.Trial, key: str, parameter: Parameter) -> Value:
-    if parameter.choices is not None:
-        labels = [label(choice) for choice in parameter.choices]
-        return parameter.choices[labels.index(trial.suggest_categorical(key, labels))]
-    low, high, step = parameter.low, parameter.high, parameter.step
-    if parameter.is_whole:
-        return trial.suggest_int(key, low, high, step=step or 1, log=parameter.log)
-    return trial.suggest_float(key, float(low), float(high), step=step, log=parameter.log)
 
 
 def _pruner(search: SearchConfig) -> optuna.pruners.BasePruner:
@@ -273,9 +269,8 @@ def _storage(address: str) -> Any:
         path = Path(address.removeprefix(JOURNAL)).expanduser()
         path.touch(mode=0o600)
         return journal.JournalStorage(journal.JournalFileBackend(str(path)))
-    options = {"pool_pre_ping": True}
-    if address.startswith("sqlite"):
-        options = {"connect_args": {"timeout": 60}}
+    is_file = address.startswith("sqlite")
+    options: dict[str, Any] = {"connect_args": {"timeout": 60}} if is_file else {}
     try:
         storage = optuna.storages.RDBStorage(address, engine_kwargs=options)
     except ImportError as error:
@@ -297,6 +292,7 @@ def _clear_errors(where: str) -> Iterator[None]:
     try:
         yield
     except (optuna.exceptions.StorageInternalError, SQLAlchemyError) as error:
-        raise store_error(where, error.__cause__ or error) from None
+        cause = error.__cause__
+        raise store_error(where, cause if isinstance(cause, Exception) else error) from None
     finally:
         optuna.logging.set_verbosity(before)

@@ -52,6 +52,7 @@ def best_trials(trials: Sequence[Tried], objectives: Sequence[str]) -> list[Trie
 
     if len(objectives) > 1:
         complete = [trial for trial in complete if not is_beaten(trial)]
+
     def place(trial: Tried) -> tuple[object, ...]:
         tokens = trial.metrics.get("cost.tokens", 0.0)
         return tuple(-w for w in worth(trial)), tokens, trial.number

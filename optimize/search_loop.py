@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -220,10 +221,7 @@ class SearchJob:
         child.log_metrics(known, prefix="val")
         if measured.arm.notes:
             child.note("\n".join(measured.arm.notes))
-        if measured.is_pruned:
-            self.board.prune(asked)
-        else:
-            self.board.complete(asked, values)
+        self.board.complete(asked, None if measured.is_pruned else values)
         child.state("pruned" if measured.is_pruned else "complete")
 
     def _earlier(self, asked: Asked) -> Tried | None:
@@ -262,7 +260,8 @@ class SearchJob:
         numbers = " ".join(f"{name} {value:.4g}" for name, value in tried.values.items())
         if tried.state == "pruned":
             numbers = f"after {tried.metrics.get('cases', 0):.0f} cases"
-        print(f"trial {tried.number} {tried.state} {numbers or tried.reason} ({shown})", flush=True)  # noqa: T201
+        came_to = numbers or textwrap.shorten(tried.reason, 160, placeholder=" ...")
+        print(f"trial {tried.number} {tried.state} {came_to} ({shown})", flush=True)  # noqa: T201
 
     def _folder(self, kind: str) -> Path:
         """Return the search's private folder of a kind, beside the runs."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import optuna
@@ -36,19 +37,15 @@ def draw_search(
         search: Its config.
         trials: Its trials, of all processes.
     """
-    pictures = {"history.png": _png(lambda figure: _history(figure, search, trials))}
+    pictures = {"history.png": _png(partial(_history, search=search, trials=trials))}
     for place, name in enumerate(search.objectives):
         file = "importances.png" if place == 0 else f"importances-{name}.png"
         found, why = importances(study, search, place)
-        pictures[file] = _png(
-            lambda figure, found=found, why=why, name=name: _importances(
-                figure, _title(search, name), found, why
-            )
-        )
+        title = _title(search, name)
+        pictures[file] = _png(partial(_importances, name=title, found=found, why=why))
     for name in search.objectives[1:]:
-        pictures[f"front-{name}.png"] = _png(
-            lambda figure, name=name: _front(figure, search, trials, name)
-        )
+        front = partial(_front, search=search, trials=trials, other=name)
+        pictures[f"front-{name}.png"] = _png(front)
     return pictures
 
 

@@ -119,6 +119,17 @@ class SearchConfig(Settings):
         return value
 
 
+def suggest(trial: Any, key: str, parameter: Parameter) -> Value:
+    """Sample a key in an Optuna trial and return its value as a job has it."""
+    if parameter.choices is not None:
+        labels = [label(choice) for choice in parameter.choices]
+        return parameter.choices[labels.index(trial.suggest_categorical(key, labels))]
+    low, high, step = parameter.low or 0, parameter.high or 0, parameter.step
+    if parameter.is_whole:
+        return trial.suggest_int(key, low, high, step=step or 1, log=parameter.log)
+    return trial.suggest_float(key, float(low), float(high), step=step, log=parameter.log)
+
+
 def label(value: Value) -> Value:
     """Return a choice as Optuna keeps it: a plain value as it is, a list as JSON."""
     return value if isinstance(value, str | int | float | bool) else json.dumps(value)

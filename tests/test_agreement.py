@@ -36,7 +36,7 @@ def test_distance_follows_the_order_and_not_the_codes() -> None:
 
 
 def test_unordered_answers_agree_or_do_not() -> None:
-    """Q149 names freedom or equality: half of the people agree by chance."""
+    """A choice among three: half of the people agree by chance."""
     question = next(q for q in load_codebook() if q.scale_kind == "nominal" and len(q.codes) > 2)
     first, second, third = question.codes[:3]
     packed = PackedAnswers(people(**{question.id: [first, second, third, second]}))

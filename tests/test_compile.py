@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +31,10 @@ from evals.past_runs import arms_of, load_predictions, run_summary
 from evals.study import Study, build_arm, open_study, open_survey
 from evals.tracked_runs import LEVEL
 from evals.tracking import Tracker
-from optimize.arm_compiling import check_reloaded
+from optimize.arm_compiling import check_reloaded, compile_arm
 from optimize.compile import run_job
 from optimize.demo_rendering import demo_counts
+from optimize.instruction_scan import Finding
 from valuesim_dspy.__main__ import main as valuesim_main
 from valuesim_dspy.cache import ResponseCache
 from valuesim_dspy.errors import (
@@ -360,6 +362,106 @@ def test_a_budget_also_ends_the_compiling(tmp_path: Path, bootstrapped: Done) ->
     with pytest.raises(BudgetExceededError):
         run(tmp_path, config, engine)
     assert engine.answered == measured + 30
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("left", ["nothing", "references", "one arm"])
+def test_at_its_budget_a_job_ends_in_order(
+    tmp_path: Path, bootstrapped: Done, capsys: pytest.CaptureFixture[str], left: str
+) -> None:
+    """The best program so far of each arm is saved, what was measured printed, the run marked."""
+    needed = {result.label: result.needed.calls for result in bootstrapped.job.results}
+    calls = {
+        "nothing": 3,
+        # The valset takes 8 calls of RAG and 3 * 8 + 4 of the program, beside what is said here.
+        "references": needed["rag"] + 8 + 20,
+        "one arm": bootstrapped.engine.answered - 5,
+    }[left]
+    with pytest.raises(BudgetExceededError):
+        run(tmp_path, small_job(compile=BOOTSTRAP, budget={"calls": calls}))
+    tracker = tracker_of(tmp_path / "mlruns")
+    (run_id,) = tracker.find({LEVEL: "job"})
+    summary = run_summary(tracker, run_id)
+    assert (summary["status"], summary["tags"]["stopped"]) == ("KILLED", "budget")
+    table, printed = tracker.read_text(run_id, "table.md"), capsys.readouterr().out
+    assert table in printed and f"stopped: the budget of {calls} calls is spent" in table
+    assert ("Nothing was measured" in table) is (left == "nothing")
+    assert ("rag compiled" in _rows(table)) is (left == "one arm")
+    assert "full compiled" not in _rows(table)
+    folders = {folder.name: folder for folder in (tmp_path / "mlruns/programs").glob("*/*")}
+    assert set(folders) == {"rag", "full"}
+    assert all(f"{name}, the best so far: {folder}" in printed for name, folder in folders.items())
+    assert read_manifest(folders["full"]).teleprompter == (
+        "bootstrap" if left == "one arm" else "none"
+    )
+    assert "the best program so far is kept" in table
+    costs = json.loads(tracker.read_text(run_id, "costs.json"))
+    assert costs["all"]["paid"]["calls"] == calls
+    # Again with as little, nothing more is paid; with enough, it is as if nothing had happened.
+    again = Stopping()
+    with pytest.raises(BudgetExceededError):
+        run(tmp_path, small_job(compile=BOOTSTRAP, budget={"calls": calls}), again)
+    assert again.answered == 0
+    done = run(tmp_path, small_job(compile=BOOTSTRAP))
+    assert done.job.run_id == run_id
+    assert run_summary(tracker, run_id)["tags"]["stopped"] == "no"
+    assert run_summary(tracker, run_id)["status"] == "FINISHED"
+    assert program_bytes(done.program) == program_bytes(bootstrapped.program)
+
+
+def _rows(table: str) -> list[str]:
+    return [line.split("|")[1].strip() for line in table.splitlines() if line.startswith("| ")]
+
+
+def test_the_paid_calls_of_all_processes_are_told(tmp_path: Path, labeled: Done) -> None:
+    """A job that is run again paid what it paid: in its runs, in its table, in its costs."""
+    home = Path(shutil.copytree(labeled.store.parent, tmp_path / "home"))
+    again = run(home, small_job())
+    assert again.engine.asked == 0
+    costs = json.loads(again.tracker.read_text(again.job.run_id, "costs.json"))
+    assert costs["all"]["paid"]["calls"] == labeled.engine.answered
+    for first, second in zip(labeled.job.results, again.job.results, strict=True):
+        assert first.label == second.label and first.paid == second.paid
+    paid = {
+        s["name"]: s["metrics"]["calls_paid"]
+        for s in (run_summary(again.tracker, a) for a in _arms(again))
+    }
+    assert paid == {result.label: result.paid.calls for result in labeled.job.results}
+    assert paid["full"] > 0
+
+
+def test_predicted_and_actual_costs_are_in_the_table_and_the_run(
+    labeled: Done, tracker: Tracker
+) -> None:
+    """Every phase of the estimate, with what it took."""
+    costs = json.loads(tracker.read_text(labeled.job.run_id, "costs.json"))
+    rows = _rows(labeled.job.table)
+    assert {"measuring rag", "compiling full", "measuring full compiled"} <= set(costs["phases"])
+    for name, entry in costs["phases"].items():
+        assert name in rows
+        low, high = entry["predicted"]["calls"]
+        assert low <= entry["needed"]["calls"] <= high
+    assert "Predicted and actual cost" in labeled.job.table
+
+
+def test_quotes_of_people_stay_in_the_private_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The note names the file; neither table nor run holds a word of them."""
+    quote = "you are proud of nothing at all"
+
+    def found(*given: Any, **known: Any) -> Any:
+        compiled = compile_arm(*given, **known)
+        return replace(compiled, findings=(Finding("panel.cognitive.answer", "fact", 7, quote),))
+
+    monkeypatch.setattr("optimize.job_steps.compile_arm", found)
+    done = run(tmp_path, small_job(baselines=["rag"], variant="single", compile={"arms": []}))
+    (file,) = (done.store / "logs").rglob("single.findings.jsonl")
+    assert file.stat().st_mode & 0o077 == 0
+    assert json.loads(file.read_text())["quote"] == quote
+    assert "single.findings.jsonl" in done.job.table and quote not in done.job.table
+    for path in (done.store / "artifacts").rglob("*"):
+        assert path.is_dir() or quote not in path.read_text(errors="replace")
 
 
 @pytest.mark.parametrize(

@@ -97,7 +97,7 @@ def test_what_is_no_distribution_fails_the_case(probabilities: Any) -> None:
 def test_an_ensemble_is_scored_by_its_votes() -> None:
     """More votes for the truth are a higher score, whatever the answer is."""
     question = example("Q164", 5).case.question
-    votes = ([], [5], [5, 6], [5, 5], [5, 5, 5], [6, 6, 6])
+    votes: tuple[list[int], ...] = ([], [5], [5, 6], [5, 5], [5, 5, 5], [6, 6, 6])
     score = {tuple(given): scored(vote_shares(question, given)) for given in votes}
     ranked = [(6, 6, 6), (), (5, 6), (5,), (5, 5), (5, 5, 5)]
     assert sorted(score, key=lambda given: score[given]) == ranked

@@ -1,19 +1,18 @@
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
-from champions import COMPILED, RIGHT, WRONG, compiled, frame, half, measured
-from jobs import BOOTSTRAP, run, small_job
-from stores import ARM, job_facts, new_tracker
+from champions import RIGHT, WRONG, compiled, frame, half, measured
+from jobs import run, small_job
+from stores import new_tracker
 
-from evals.baselines import RAG
 from evals.registry import MODEL, Registry
 from evals.tracking import Tracker
 from optimize.__main__ import main
 from optimize.promote import promote_run
 from valuesim_dspy.errors import ConfigError, MissingDataError
-from valuesim_dspy.loading import load_program, save_program
-from valuesim_dspy.manifest import Manifest
+from valuesim_dspy.loading import load_program
 
 
 @pytest.fixture(autouse=True)
@@ -86,7 +85,19 @@ def test_a_better_one_takes_the_alias(tracker: Tracker, store: Path, tmp_path: P
     told = promote_run(compiled(tracker, tmp_path, RIGHT, seed=2)[1], store=store)
     assert "difference: +50.0 points of accuracy [" in told
     assert "clustered by 30 respondents" in told
+    assert "too narrow" not in told
     assert "champion: models:/valuesim/2" in told and "before it models:/valuesim/1" in told
+    assert champion(tracker).number == 2
+
+
+def test_an_interval_from_few_people_is_doubted(
+    tracker: Tracker, store: Path, tmp_path: Path
+) -> None:
+    """The rule is the same; that the interval is too narrow is said."""
+    few = half()[:19]
+    promote_run(compiled(tracker, tmp_path, few, seed=1)[0], store=store)
+    told = promote_run(compiled(tracker, tmp_path, RIGHT[:19], seed=2)[0], store=store)
+    assert "fewer than 20 respondents: such an interval is too narrow" in told
     assert champion(tracker).number == 2
 
 
@@ -123,6 +134,18 @@ def test_looks_are_counted_and_printed(tracker: Tracker, store: Path, tmp_path: 
     ]
     assert "look 2 at this devset" in told[0]
     assert "look 3 at this devset: with every look one is likelier to win by chance" in told[1]
+
+
+def test_of_two_at_once_the_second_meets_the_first(
+    tracker: Tracker, store: Path, tmp_path: Path
+) -> None:
+    """Equal programs promoted at the same time: one becomes champion, both looks are counted."""
+    jobs = [compiled(tracker, tmp_path, RIGHT, seed=seed)[0] for seed in (1, 2)]
+    with ThreadPoolExecutor(2) as pool:
+        told = list(pool.map(lambda job: promote_run(job, store=store), jobs))
+    assert sorted("not promoted" in text for text in told) == [False, True]
+    assert len(versions(tracker)) == 1
+    assert looks(tracker) == 2
 
 
 def test_the_champion_itself_is_no_look(tracker: Tracker, store: Path, tmp_path: Path) -> None:
@@ -172,7 +195,9 @@ def test_a_champion_that_has_not_met_these_cases_must_be_measured(
     """Other cases of the same devset: the message names the command whose run then serves."""
     promote_run(compiled(tracker, tmp_path, half(), seed=1)[0], store=store)
     job, _ = compiled(tracker, tmp_path, RIGHT, seed=2, table=frame(RIGHT, question="Q58"))
-    with pytest.raises(MissingDataError, match="python -m evals run models:/valuesim/1 --config"):
+    with pytest.raises(
+        MissingDataError, match=r"python -m evals run models:/valuesim/1 --config JOB\.toml$"
+    ):
         promote_run(job, store=store)
     measured(tracker, "models:/valuesim/1", frame(half(), question="Q58"))
     assert "difference: +50.0 points" in promote_run(job, store=store)
@@ -229,63 +254,12 @@ def test_a_result_that_is_invalid_is_not_promoted(
     assert versions(tracker) == []
 
 
-def test_the_arm_of_a_job_can_be_named(tracker: Tracker, store: Path, tmp_path: Path) -> None:
-    """By default it is the variant that was compiled; another is named; a wrong name is told."""
-    job, arm = compiled(tracker, tmp_path, RIGHT)
-    with pytest.raises(ConfigError, match=r"--arm.*allowed: facts-only compiled"):
-        promote_run(job, arm="full", store=store)
-    promote_run(job, arm="facts-only", store=store)
-    assert champion(tracker).run_id == arm
-
-
-def test_a_baseline_is_no_champion(tracker: Tracker, store: Path, tmp_path: Path) -> None:
-    """Compiled RAG is what a champion is compared with."""
-    folder = save_program(
-        RAG(), tmp_path / "rag", Manifest(kind="rag", variant="rag", teleprompter="bootstrap")
-    )
-    params = ARM | {"teleprompter": "bootstrap"}
-    with tracker.job(job_facts()) as job, job.arm("rag compiled", params) as arm:
-        arm.log_predictions(frame(RIGHT))
-        arm.log_program(folder)
-    with pytest.raises(ConfigError, match="this is a baseline"):
-        promote_run(job.run_id, arm="rag", store=store)
-
-
-def test_what_is_not_whole_is_refused(tracker: Tracker, store: Path, tmp_path: Path) -> None:
-    """No such run, a job that compiled nothing, an arm without a program or under way."""
-    with pytest.raises(MissingDataError, match="there is no run"):
-        promote_run("0" * 32, store=store)
-    with tracker.job(job_facts()) as job, job.arm("rag", ARM):
-        pass
-    with pytest.raises(ConfigError, match="none: the job compiled nothing"):
-        promote_run(job.run_id, store=store)
-    bare, _ = compiled(tracker, tmp_path, RIGHT, seed=2, keeps_program=False)
-    with pytest.raises(MissingDataError, match="MLflow has no program at runs:/"):
-        promote_run(bare, store=store)
-    with (
-        tracker.job(job_facts("9" * 16)) as job,
-        job.arm("full compiled", COMPILED) as arm,
-        pytest.raises(MissingDataError, match="has not ended well"),
-    ):
-        promote_run(arm.run_id, store=store)
-
-
-def test_a_program_kept_back_from_a_server_is_told(
-    tracker: Tracker, store: Path, tmp_path: Path
-) -> None:
-    """The run says why it has none."""
-    _, arm = compiled(tracker, tmp_path, RIGHT, keeps_program=False)
-    tracker.set_tags(arm, {"kept_back.program": "yes"})
-    with pytest.raises(MissingDataError, match="--share-rows"):
-        promote_run(arm, store=store)
-
-
 @pytest.mark.slow
 def test_a_compile_job_is_promoted_by_the_command(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """From the job to `load_program("models:/valuesim@champion")`, which answers as compiled."""
-    done = run(tmp_path, small_job(compile=BOOTSTRAP))
+    done = run(tmp_path, small_job(compile={"arms": []}))
     arguments = ["promote", done.job.run_id, "--store", str(done.store)]
     assert main(arguments) == 0
     assert "champion: models:/valuesim/1" in capsys.readouterr().out
@@ -295,4 +269,4 @@ def test_a_compile_job_is_promoted_by_the_command(
     assert champion.dump_state() == compiled.dump_state()
     assert champion.manifest == compiled.manifest
     assert main(["show", "models:/valuesim@champion"]) == 0
-    assert "teleprompter: bootstrap" in capsys.readouterr().out
+    assert "teleprompter: labeled-few-shot" in capsys.readouterr().out

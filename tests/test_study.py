@@ -393,12 +393,13 @@ def test_published_folds_know_no_dependence(folds: str) -> None:
 
 
 def test_a_split_is_drawn_as_the_config_says() -> None:
-    """At random, by country, or with whole countries left out."""
+    """At random, by country, with whole countries left out, or with the published sample."""
     kinds = {name: drawn_with(split=name)[1] for name in SPLITS}
+    assert kinds["paper"].kind == "paper"
     assert (kinds["random"].kind, kinds["random"].stratify) == ("random", None)
     assert (kinds["stratified"].kind, kinds["stratified"].stratify) == ("random", "country")
     assert kinds["countries"].kind == "leave-countries-out"
-    assert len({split.digest for split in kinds.values()}) == 3
+    assert len({split.digest for split in kinds.values()}) == 4
     named = drawn_with(split="countries", test_countries=["JPN"], dev_countries=["EGY"])[1]
     assert named.left_out == (("test", ("JPN",)), ("dev", ("EGY",)))
 

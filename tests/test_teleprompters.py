@@ -29,6 +29,7 @@ from optimize.teleprompters import (
 from valuesim_dspy.cache import ResponseCache
 from valuesim_dspy.case import Case, make_example
 from valuesim_dspy.config import JobConfig
+from valuesim_dspy.ensemble import Ensemble
 from valuesim_dspy.errors import (
     BudgetExceededError,
     ConfigError,
@@ -201,7 +202,8 @@ def test_the_student_is_left_as_it_was() -> None:
         before = state(student)
         made = run(name, always(2), SMALL.get(name), student=student)
         assert state(student) == before and type(student) is RAG
-        assert type(made.program) is RAG and made.program is not student
+        assert type(made.program) is (Ensemble if name == "ensemble" else RAG)
+        assert made.program is not student
         assert made.program.binding == student.binding, "bindings survive"
         assert not {"candidate_programs", "_watch"} & set(vars(made.program))
 

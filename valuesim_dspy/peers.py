@@ -25,7 +25,7 @@ PEERS = 20
 METHOD = "kappa-1"
 """How people are compared; another method gives another digest."""
 _REMEMBERED = 32
-_ANSWERED = "answered this very question as follows, with shares that count the nearest most:"
+_ANSWERED = "gave these answers to this very question, with shares in which the nearest weigh most:"
 
 Array = npt.NDArray[Any]
 
@@ -90,11 +90,11 @@ class Peers:
     def text(self) -> str:
         """What they answered, in words that speak to the person."""
         if not len(self):
-            return "(nobody else in the survey answered this question)"
+            return "(nobody else who was interviewed answered this question)"
         counts, shares = self.counts, self.shares
         chosen = [
             f'- "{plain_text(self.question.label(code))}": {counts[code]} of {len(self)}, '
-            f"{shares[code]:.0%}"
+            f"a share of {shares[code]:.0%}"
             for code in counts
         ]
         return "\n".join([f"{self._who} {_ANSWERED}", *chosen])
@@ -104,15 +104,20 @@ class Peers:
         near = int(self.same_country.sum())
         far = len(self) - near
         if not self.country:
-            who = f"Of all others in the survey, the {far}"
+            who = f"Of all people interviewed, the {_number(far)}"
         elif near and far:
-            who = f"Of the others, the {near} in your country and the {far} in other countries"
+            home = f"the {_number(near)} in your country"
+            who = f"Of the people interviewed, {home} and the {_number(far)} in other countries"
         else:
             home = "your country" if near else "other countries"
-            who = f"Of the others in {home}, the {near or far}"
+            who = f"Of the people interviewed in {home}, the {_number(near or far)}"
         if self.compared:
-            return f"{who} whose other answers are most like yours"
+            return f"{who} whose answers to other questions are most like yours"
         return f"{who} on whom the lot fell, since no answer of yours is known,"
+
+
+def _number(count: int) -> str:
+    return "one" if count == 1 else str(count)
 
 
 class PeerIndex:

@@ -82,6 +82,11 @@ class ValueSim(dspy.Module):
         """`cold`, or `warm` where other people's answers to the target question are read."""
         return self.spec.knows
 
+    @property
+    def bindings(self) -> dict[str, dict[str, str | int]]:
+        """What the program is bound to, for manifests: name to digest, people and seed."""
+        return {"peers": self._peers.describe()} if self._peers is not None else {}
+
     def bind(self, *, peers: PeerIndex | None = None, learned: Learned | None = None) -> ValueSim:
         """Bind what copies of the program share and no saved state holds.
 

@@ -29,7 +29,6 @@ from evals.baselines.similar import PeersMode, RAGWithPeers
 from evals.baselines.transfer import EmbeddingTransfer
 from evals.baselines.tuning import best_on
 from valuesim_dspy.errors import ProgramStateError
-from valuesim_dspy.peers import PeerIndex
 
 if TYPE_CHECKING:
     from evals.study import Study
@@ -82,13 +81,8 @@ def _training(study: Study) -> Training:
 
 
 def _nearest(study: Study) -> NearestRespondents:
-    index = PeerIndex.of(
-        study.respondents,
-        study.split.train,
-        salt=study.respondents.digest,
-        seed=study.config.protocol.seed,
-    )
-    return best_on(study.examples("val"), lambda n: NearestRespondents(index, n), NEIGHBOURS)
+    val, peers = study.examples("val"), study.peers
+    return best_on(val, lambda count: NearestRespondents(peers, count), NEIGHBOURS)
 
 
 def _low_rank(study: Study) -> LowRank:

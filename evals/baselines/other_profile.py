@@ -79,6 +79,11 @@ class OtherProfile(BaselineModule):
         """
         return Case(self.other(case.profile), case.question).inputs()
 
+    def most_inputs(self, case: Case) -> dict[str, str]:
+        """The inputs, were the other the one of most facts: what must fit a context."""
+        longest = max(self._others, key=lambda other: len(other.facts_text))
+        return Case(longest, case.question).inputs()
+
     def forward(self, case: Case) -> dspy.Prediction:
         """See the class."""
         return result(self.direct(case=case, inputs=self.inputs(case)))

@@ -40,7 +40,9 @@ def nearest_code(question: Question, position: float) -> int:
         position: Where on the scale; beyond its ends is its end. A tie goes to the lesser code.
     """
     last = len(question.order) - 1
-    return min(question.order, key=lambda code: abs(question.order.index(code) / last - position))
+    # Rounded, or the last bit of a division would break ties.
+    away = [round(abs(place / last - position), 9) for place in range(last + 1)]
+    return question.order[away.index(min(away))]
 
 
 Alike = Callable[["Question", "Question"], bool]

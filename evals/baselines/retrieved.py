@@ -82,6 +82,11 @@ class RAG(BaselineModule):
         nearest = self._bound().nearest(case.profile.facts, query_of(case), self.k)
         return case.inputs() | {"facts": facts_text(nearest)}
 
+    def most_inputs(self, case: Case) -> dict[str, str]:
+        """The inputs, were the longest facts the nearest: what must fit a context."""
+        longest = sorted(case.profile.facts, key=lambda fact: len(fact.text))[-self.k :]
+        return self.inputs(case) | {"facts": facts_text(longest)}
+
     def forward(self, case: Case) -> dspy.Prediction:
         """See the class."""
         return result(self.direct(case=case, inputs=self.inputs(case)))

@@ -19,9 +19,9 @@ def best_on(
     """Return the baseline with the setting that answers most of the valset right.
 
     Args:
-        examples: The valset; where it is empty the first setting is taken.
+        examples: The valset.
         make: Makes the baseline with a setting.
-        settings: What to try, the simplest first: it wins ties.
+        settings: What to try, the preferred first: it wins ties, and where there is no valset.
     """
     made = [make(setting) for setting in settings]
     return max(made, key=lambda guesser: sum(_is_right(guesser, example) for example in examples))

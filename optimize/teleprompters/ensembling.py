@@ -58,6 +58,10 @@ class Ensembling(Teleprompter):
         whole = replace(self, options=options_with(inner.options))
         return super(Ensembling, whole).parse(options)
 
+    def can_write(self, options: Mapping[str, Any]) -> bool:
+        """Whether what compiles the members writes instructions."""
+        return member_teleprompter(options.get("of", DEFAULT)).writes
+
 
 @lru_cache(maxsize=64)
 def options_with(inner: type[Settings]) -> type[Settings]:

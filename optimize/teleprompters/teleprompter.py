@@ -75,6 +75,10 @@ class Teleprompter:
                 allowed=[f"{key} ({field.description})" for key, field in fields.items()],
             ) from None
 
+    def can_write(self, options: Mapping[str, Any]) -> bool:
+        """Whether it writes instructions with these options, validated or not yet."""
+        return self.writes
+
     def estimate(
         self,
         options: Any,

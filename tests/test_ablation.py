@@ -1,0 +1,144 @@
+"""The ablation: its grid, its folds, its tables, the same results however it is run."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jobs import small_job
+
+from evals import ablation
+from evals.ablation import ablation_parts, run_ablation
+from evals.ablation_table import factor_rows, factor_table
+from evals.arms import build_arm
+from evals.baselines import BASELINES
+from evals.benchmark import run_benchmark
+from evals.factors import COMPILED, FACTORS, SHUFFLED, grid_arms
+from evals.past_runs import arms_of, run_summary
+from evals.study import open_study
+from evals.tracking import Tracker
+from valuesim_dspy.config import JobConfig
+from valuesim_dspy.errors import ConfigError
+from valuesim_dspy.variants import VARIANTS
+
+ARMS = ["full", "vote", "rag"]
+
+
+def tiny(tmp_path: Path, **known: Any) -> JobConfig:
+    """Return a job of a few people, in a store of its own."""
+    protocol = {"train": 8, "val": 3, "dev": 4, "test": 4, "targets": 2}
+    return small_job(protocol=protocol, store=str(tmp_path / "store"), **known)
+
+
+def bare(name: str) -> str:
+    """Return the arm without what says that it is compiled."""
+    return name.removesuffix(COMPILED).removesuffix(SHUFFLED)
+
+
+def test_every_arm_of_the_grid_is_registered() -> None:
+    """A factor names variants and baselines, and no arm is its own base."""
+    for factor in FACTORS:
+        assert factor.base not in factor.arms
+        assert all(bare(arm) in VARIANTS or bare(arm) in BASELINES for arm in factor.arms)
+    assert len(grid_arms()) == len(set(grid_arms()))
+
+
+def test_no_variant_is_left_out_of_the_grid() -> None:
+    """Whoever adds a variant says which factor it belongs to."""
+    assert set(VARIANTS) <= {bare(arm) for arm in grid_arms()}
+
+
+def test_some_arms_bring_their_bases() -> None:
+    """An arm is measured beside what it differs from."""
+    assert grid_arms(("vote",)) == ["full", "vote"]
+    assert set(grid_arms(("rag-10", "mode"))) == {"rag", "rag-10", "country-mode", "mode"}
+
+
+def test_folds_of_each_strength_are_drawn(tmp_path: Path) -> None:
+    """One fold each by default, all five on demand; the published folds stay by themselves."""
+    config = tiny(tmp_path)
+    assert [part.name for part in ablation_parts(config, full=False)] == [
+        "question 1",
+        "battery 1",
+        "topic 1",
+    ]
+    assert len(ablation_parts(config, full=True)) == 15
+    whole = config.model_copy(
+        update={"protocol": config.protocol.model_copy(update={"targets": None})}
+    )
+    assert {p.config.protocol.targets for p in ablation_parts(whole, full=False)} == {12}
+    assert {p.config.protocol.targets for p in ablation_parts(whole, full=True)} == {None}
+    paper = config.protocol.model_copy(update={"folds": "paper", "split": "paper"})
+    parts = ablation_parts(config.model_copy(update={"protocol": paper}), full=True)
+    assert [part.name for part in parts] == [f"paper {fold}" for fold in range(1, 6)]
+
+
+def test_an_unknown_arm_is_refused_before_anything_is_read(tmp_path: Path) -> None:
+    """The error names what there is."""
+    with pytest.raises(ConfigError, match="no arm of the grid"):
+        run_ablation(tiny(tmp_path), ["fulll"], "dev")
+
+
+def test_processes_change_no_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In one process or in several: the same cases, answers and needed calls."""
+    part = ablation_parts(tiny(tmp_path), full=False)[1]
+    with open_study(part.config) as study:
+        several = list(ablation._in_order(study, part, ARMS, "dev", build_arm))
+        monkeypatch.setattr(ablation, "PROCESSES", 1)
+        one = list(ablation._in_order(study, part, ARMS, "dev", build_arm))
+    assert [name for name, *_ in several] == [name for name, *_ in one] == ARMS
+    for (_, left, *_), (_, right, *_) in zip(several, one, strict=True):
+        same = ["respondent", "question", "truth", "answer", "status"]
+        assert left.frame[same].equals(right.frame[same])
+        assert left.needed.calls == right.needed.calls
+
+
+@pytest.mark.slow
+def test_an_ablation_leaves_one_run_with_a_child_for_each_fold_and_arm(tmp_path: Path) -> None:
+    """Started again it continues the run and pays nothing; the tables are the same."""
+    config = tiny(tmp_path)
+    first = run_ablation(config, ["vote"], "dev")
+    again = run_ablation(config, ["vote"], "dev")
+    tracker = Tracker(config.store)
+    jobs = tracker.find({"valuesim.level": "job"})
+    assert len(jobs) == 1
+    names = {run_summary(tracker, run)["name"] for run in arms_of(tracker, jobs[0])}
+    folds = ("question 1", "battery 1", "topic 1")
+    assert names == {f"{fold}: {arm}" for fold in folds for arm in ("full", "vote")}
+    assert "| who decides | vote |" in first
+    assert _without_costs(first) == _without_costs(again)
+
+
+def _without_costs(text: str) -> list[str]:
+    """Return the factor tables, which hold neither seconds nor what was paid."""
+    return [line for line in text.splitlines() if line.startswith(("| who", "|  |"))]
+
+
+def test_differences_are_to_the_base_and_intervals_are_counted(tmp_path: Path) -> None:
+    """Each row holds its arm minus the factor's base on the same cases."""
+    with open_study(tiny(tmp_path)) as study:
+        results = {
+            name: run_benchmark(study, name, build_arm(study, name), "dev")
+            for name in ("full", "vote", "rag", "rag-10", "country-mode", "mode")
+        }
+    rows = factor_rows(results)
+    assert [(row["base"], row["arm"]) for row in rows] == [
+        ("full", "vote"),
+        ("rag", "rag-10"),
+        ("country-mode", "mode"),
+    ]
+    for row in rows:
+        arm, base = (results[str(row[key])].metrics["accuracy"] for key in ("arm", "base"))
+        assert row["difference"] == pytest.approx(arm - base)
+        assert float(row["low"]) <= float(row["difference"]) <= float(row["high"])
+    assert "of 3 intervals leave out 0" in factor_table(results)
+    assert factor_table({}) == ""
+
+
+def test_cold_is_not_subtracted_from_warm(tmp_path: Path) -> None:
+    """A factor whose arms know different things shows no difference."""
+    with open_study(tiny(tmp_path)) as study:
+        base = run_benchmark(study, "rag", build_arm(study, "rag"), "dev")
+        warm = run_benchmark(study, "mode", build_arm(study, "mode"), "dev")
+    rows = factor_rows({"rag": base, "rag-10": warm})
+    assert rows[0]["difference"] != rows[0]["difference"]
+    assert "not compared" in factor_table({"rag": base, "rag-10": warm})
