@@ -32,7 +32,7 @@ def build_arm(study: Study, name: str) -> dspy.Module:
     Raises:
         ConfigError: It is none of these.
     """
-    folder = find_arm(name)
+    folder = find_arm(name, study.config.store)
     if name in VARIANTS:
         program = ValueSim(name, demo_facts=study.config.compile.demo_facts)
         return program.bind(peers=study.peers) if program.spec.peers else program
@@ -59,11 +59,12 @@ def _as_bound(program: Any, manifest: Manifest) -> dspy.Module:
     return bound
 
 
-def find_arm(name: str) -> Path | None:
+def find_arm(name: str, store: Path | str | None = None) -> Path | None:
     """Return the folder of a saved program; None for a variant or a baseline.
 
     Args:
         name: As for `build_arm`.
+        store: Where runs and registered models are looked up, as in a job's config.
 
     Raises:
         ConfigError: It is none of these.
@@ -72,7 +73,7 @@ def find_arm(name: str) -> Path | None:
     if name in VARIANTS or name in BASELINES:
         return None
     try:
-        return find_program(name)
+        return find_program(name, store)
     except MissingDataError:
         if name.startswith(("runs:/", "models:/")) or Path(name).exists():
             raise

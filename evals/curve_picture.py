@@ -6,7 +6,7 @@ import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from evals.growing import GROWTHS, HISTORY, INFORMATIVE, ORDERS, PROFILE, RANDOM
+from evals.growing import ASKED, GROWTHS, HISTORY, INFORMATIVE, ORDERS, PROFILE, RANDOM
 from evals.slopes import Curve
 
 if TYPE_CHECKING:
@@ -25,10 +25,14 @@ TITLES = {
     PROFILE: "the profile grows",
     HISTORY: "the history grows",
     RANDOM: "random order",
+    ASKED: "as asked",
     INFORMATIVE: "most informative first",
 }
-STEP = 0.012
+STEP = 0.018
 """How far the arms' points stand apart, as a share of the axis, so that their bars can be seen."""
+
+WARM = "warm arms saw others' answers to the targets and are no rivals of cold ones"
+MADE_UP = "nobody here exists"
 
 
 def draw_curves(curves: Sequence[Curve], title: str, *, evidence: str = "") -> bytes:
@@ -49,18 +53,22 @@ def draw_curves(curves: Sequence[Curve], title: str, *, evidence: str = "") -> b
         for axes, order in zip(row, ORDERS, strict=True):
             shown = [c for c in curves if c.growth == growth and c.order == order]
             _panel(axes, shown, arms)
-            axes.set_title(f"{TITLES[growth]}, {TITLES.get(order, order)}", loc="left", fontsize=10)
+            axes.set_title(f"{TITLES[growth]}, {TITLES[order]}", loc="left", fontsize=10)
         row[0].set_ylabel("accuracy (higher is better)", fontsize=9)
     for axes in panels[-1]:
         axes.set_xlabel("answers known of a person (mean)", fontsize=9)
-    small = "; bars: 95 % interval by respondent"
-    made_up = "; synthetic people: it says nothing about people" if "synth" in evidence else ""
-    figure.suptitle(f"{title}{small}{made_up}", x=0.01, ha="left", fontsize=10)
+    parts = [title, "bars: 95 % interval by respondent", WARM if _is_mixed(curves) else ""]
+    parts.append(MADE_UP if evidence.startswith("synthetic") else "")
+    figure.suptitle("; ".join(filter(None, parts)), x=0.01, ha="left", fontsize=9)
     handles, labels = panels[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=9, frameon=False)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", metadata={"Software": None})
     return buffer.getvalue()
+
+
+def _is_mixed(curves: Sequence[Curve]) -> bool:
+    return len({curve.knows for curve in curves}) > 1
 
 
 def _panel(axes: Axes, curves: Sequence[Curve], arms: Sequence[str]) -> None:

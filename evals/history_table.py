@@ -19,11 +19,7 @@ if TYPE_CHECKING:
 ALL = "all orders"
 COMPARED = ("rag", "single")
 """The arms whose slopes are taken from the variant's."""
-SAID = {
-    "rag": "RAG",
-    "single": "all facts in one prompt",
-    "nearest-respondents": "nearest respondents",
-}
+SAID = {"rag": "RAG", "single": "all facts in one prompt"}
 FEW_PEOPLE = 20
 _LEGEND = (
     "slope: points of accuracy from the first point to the last, by the least-squares line through "
@@ -98,22 +94,35 @@ def slope_table(curves: Sequence[Curve], variant: str) -> str:
 
 
 def sentences(curves: Sequence[Curve], variant: str) -> list[str]:
-    """Return for each way to grow and each rival whether the variant learns faster, in words."""
+    """Return in words whether the variant learns, and whether faster than its rivals."""
     found = []
+    for growth, what in GROWTHS.items():
+        own = [c for c in curves if c.arm == variant and c.growth == growth]
+        if own and all(c.is_valid for c in own):
+            gain = slope(own)
+            way = "gains" if gain.estimate >= 0 else "loses"
+            lead = f"{variant} {way} {_size(gain)} from the first point to the last"
+            end = "so it learns" if gain.low > 0 else "so that it learns is not shown"
+            found.append(f"Where {what}, {lead} ({_ends(gain)}), {end}.")
     for rival, growth, gap in rival_slopes(curves, variant):
-        least, most = (f"{100 * end:+.1f}" for end in (gap.low, gap.high))
         way = "faster" if gap.estimate >= 0 else "more slowly"
-        ends = f"{gap.level * 100:g} % interval of the difference in slope {least} to {most}"
-        lead = f"Where {GROWTHS[growth]}, {variant} learns"
-        size = (
-            f"by {100 * abs(gap.estimate):.1f} points of accuracy from the first point to the last"
-        )
-        end = f"{ends}, by {gap.clusters} respondents, {ALL})"
-        so = f"so it learns {way}" if gap.low > 0 or gap.high < 0 else "so no difference is shown"
-        found.append(f"{lead} {way} than {SAID.get(rival, rival)} {size} ({end}, {so}.")
-    if not found:
-        found.append(f"Nothing is said of {variant}: no rival of its kind has a valid curve.")
-    return found
+        is_shown = gap.low > 0 or gap.high < 0
+        end = f"so it learns {way}" if is_shown else "so no difference is shown"
+        lead = f"the slope of {variant} minus that of {SAID[rival]} is"
+        size = f"{'-' if gap.estimate < 0 else '+'}{_size(gap)}"
+        found.append(f"Where {GROWTHS[growth]}, {lead} {size} ({_ends(gap)}), {end}.")
+    return found or [f"Nothing is said of {variant}: it has no valid curve."]
+
+
+def _size(found: Interval) -> str:
+    return f"{_points(abs(found.estimate))} points of accuracy"
+
+
+def _ends(found: Interval) -> str:
+    ends = (
+        f"{found.level * 100:g} % interval {_points(found.low, '+')} to {_points(found.high, '+')}"
+    )
+    return f"{ends} by {found.clusters} respondents, {ALL}"
 
 
 def rival_slopes(curves: Sequence[Curve], variant: str) -> Iterator[tuple[str, str, Interval]]:

@@ -48,7 +48,7 @@ def run_arms(
     Raises:
         ConfigError: An arm is unknown, or saved programs were compiled on different folds.
     """
-    found = _find_arms(dict.fromkeys((REFERENCE, *arms)))
+    found = _find_arms(dict.fromkeys((REFERENCE, *arms)), config.store)
     config = _as_compiled(config, found)
     with open_study(config) as study:
         examples = study.examples(role)
@@ -103,11 +103,11 @@ class _Arm:
         return self.manifest.teleprompter if self.manifest else "none"
 
 
-def _find_arms(names: Iterable[str]) -> list[_Arm]:
+def _find_arms(names: Iterable[str], store: str | None) -> list[_Arm]:
     """Fetch saved programs, each once, and give every arm a label of its own."""
     arms = []
     for name in names:
-        folder = find_arm(name)
+        folder = find_arm(name, store)
         if folder is None:
             arms.append(_Arm(name, name, name))
             continue

@@ -37,13 +37,14 @@ def build_parser() -> argparse.ArgumentParser:
     _add_job(mechanics)
     mechanics.set_defaults(run=_mechanics)
     promote = commands.add_parser("promote", help="make a compiled program the champion")
-    promote.add_argument("run", metavar="RUN", help="MLflow run of an arm, or of its job")
+    promote.add_argument("run_id", metavar="RUN", help="MLflow run of an arm, or of its job")
     promote.add_argument("--arm", help="which arm of a job; by default the variant compiled")
     promote.add_argument("--force", action="store_true", help="promote what is not shown better")
     promote.add_argument("--store", metavar="FOLDER|URI")
     promote.set_defaults(run=_promote)
     show = commands.add_parser("show", help="what compiling changed, predictor by predictor")
     show.add_argument("program", help="a folder, a packaged name, runs:/... or models:/...")
+    show.add_argument("--store", metavar="FOLDER|URI")
     show.set_defaults(run=_show)
     return parser
 
@@ -95,13 +96,13 @@ def _mechanics(args: argparse.Namespace) -> None:
 def _promote(args: argparse.Namespace) -> None:
     from optimize.promote import promote_run
 
-    print(promote_run(args.run, arm=args.arm, store=args.store, force=args.force))
+    print(promote_run(args.run_id, arm=args.arm, store=args.store, force=args.force))
 
 
 def _show(args: argparse.Namespace) -> None:
     from optimize.show import show_program
 
-    print(show_program(args.program))
+    print(show_program(args.program, store=args.store))
 
 
 if __name__ == "__main__":

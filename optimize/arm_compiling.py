@@ -26,7 +26,7 @@ from optimize.teleprompters import (
 )
 from optimize.teleprompters.choosing import chosen_predictors
 from valuesim_dspy.case import Case
-from valuesim_dspy.errors import PredictionError, ProgramStateError
+from valuesim_dspy.errors import BudgetExceededError, PredictionError, ProgramStateError
 from valuesim_dspy.loading import save_program
 from valuesim_dspy.simulate import simulate
 
@@ -67,7 +67,7 @@ def compile_arm(
     """
     trainset, valset = study.examples("train"), study.examples("val")
     student = student.deepcopy()
-    with_trust(study, student, lm=lms["task_lm"], training=True, seed=seed)
+    _trust(study, student, lms, seed, training=True)
     compilation = Compilation(
         student=student,
         trainset=trainset,
@@ -89,8 +89,27 @@ def compile_arm(
     with Progress(f"compiling {arm}, at most", most) as progress:
         compiled = compile_program(teleprompter, replace(compilation, on_run=progress.step))
     # Other demos and instructions make other readers, of whom other records are to be kept.
-    notes = with_trust(study, compiled.program, lm=lms["task_lm"], seed=seed)
+    try:
+        notes = _trust(study, compiled.program, lms, seed)
+    except BudgetExceededError:
+        if on_stop is not None:
+            told = "stopped before records of the compiled perspectives were learned"
+            on_stop(_unbound(replace(compiled, notes=(*compiled.notes, told))))
+        raise
     return replace(compiled, notes=(*compiled.notes, *notes))
+
+
+def _trust(
+    study: Study,
+    program: Any,
+    lms: Mapping[str, Any],
+    seed: int | None,
+    *,
+    training: bool = False,
+) -> list[str]:
+    shuffle = study.config.compile.trust == "shuffled"
+    task_lm = lms["task_lm"]
+    return with_trust(study, program, lm=task_lm, training=training, shuffle=shuffle, seed=seed)
 
 
 def _unbound(compiled: Compiled) -> Compiled:

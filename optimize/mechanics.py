@@ -27,9 +27,9 @@ from optimize.mechanics_table import (
     COSTS,
     LEVEL_HERE,
     VIEW,
-    VIEW_TAG,
     Mechanics,
     mechanics_table,
+    view_tag,
 )
 from optimize.planning import PROMPT_COST, check_sets
 from optimize.synthetic_demos import synthetic_cases
@@ -86,8 +86,8 @@ def run_mechanics(config: JobConfig, *, is_agreed: bool = False) -> str:
             if not lm.in_process:
                 preflight(lm)
         tracker = Tracker(config.store, share_rows=config.share_rows)
-        tracker.set_experiment_tag(*VIEW_TAG)
         with tracker.job(_facts(study)) as run:
+            tracker.set_experiment_tag(*view_tag(run.run_id))
             return _Steps(study, run, demo_cases).take()
 
 

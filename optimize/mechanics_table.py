@@ -54,16 +54,24 @@ _SHOWN = {
     "tags.`same seed twice identical`": 170,
     "tags.`compiled - uncompiled`": 160,
 }
-_STATE = {
-    "searchFilter": f"tags.`valuesim.level` = '{LEVEL_HERE}'",
-    "selectedColumns": list(_SHOWN),
-    "columnOrder": list(_SHOWN),
-    "columnWidths": _SHOWN,
-    "orderByKey": "attributes.`Created`",
-    "orderByAsc": True,
-}
-VIEW_TAG = (f"mlflow.sharedViewState.{VIEW}", json.dumps(_STATE))
-"""The tag of the experiment by which the UI knows the view."""
+
+
+def view_tag(run_id: str) -> tuple[str, str]:
+    """Return the tag of the experiment by which the UI knows the view: of the latest job only.
+
+    Args:
+        run_id: The job's run.
+    """
+    level = f"tags.`valuesim.level` = '{LEVEL_HERE}'"
+    state = {
+        "searchFilter": f"{level} and tags.`mlflow.parentRunId` = '{run_id}'",
+        "selectedColumns": list(_SHOWN),
+        "columnOrder": list(_SHOWN),
+        "columnWidths": _SHOWN,
+        "orderByKey": "attributes.`Created`",
+        "orderByAsc": True,
+    }
+    return f"mlflow.sharedViewState.{VIEW}", json.dumps(state)
 
 
 @dataclass(frozen=True)

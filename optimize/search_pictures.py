@@ -172,10 +172,12 @@ def _front(figure: Figure, search: SearchConfig, trials: Sequence[Tried], other:
     axes.plot(*_columns(points), color=BLUE, lw=1.2, drawstyle="steps-post", zorder=2)
     label = "Pareto front, with the trial's number"
     axes.scatter(*_columns(points), s=58, color=BLUE, marker="D", label=label, zorder=3)
+    # Nothing is cheaper and better than a point of the front: there its number has room.
+    up = 1 if HIGHER[first] else -1
+    aside: dict[str, Any] = {"textcoords": "offset points", "ha": "right", "fontsize": 9}
+    aside |= {"xytext": (-6, 5 * up), "va": "bottom" if up > 0 else "top"}
     for trial, point in zip(front, points, strict=True):
-        axes.annotate(
-            str(trial.number), point, xytext=(6, 6), textcoords="offset points", fontsize=9
-        )
+        axes.annotate(str(trial.number), point, **aside)
     axes.margins(0.08)
     _percent(axes, first)
     axes.set_xlabel(f"{_title(search, other)} ({_direction(other)})", fontsize=9)

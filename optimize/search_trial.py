@@ -18,7 +18,6 @@ from evals.estimate import check_context
 from evals.metrics import METRICS, MIN_COVERAGE
 from evals.study import Study, build_arm
 from optimize.arm_compiling import compile_arm
-from optimize.learning_trust import with_trust
 from optimize.planning import find_teleprompter
 from optimize.search_plan import UNCOMPILED
 from optimize.synthetic_demos import synthetic_cases
@@ -190,7 +189,6 @@ def built(study: Study, *, log: Path | None) -> Built:
     teleprompter = find_teleprompter(config)
     meter = study.meter.child("compiling")
     lms = {name: lm.with_meter(meter) for name, lm in study.lms.items()}
-    notes = with_trust(study, student, lm=lms["task_lm"], training=True)
     compiled = compile_arm(
         study,
         config.variant,
@@ -201,8 +199,7 @@ def built(study: Study, *, log: Path | None) -> Built:
         log=log,
         demo_cases=synthetic_cases(study),
     )
-    notes = with_trust(study, compiled.program, lm=lms["task_lm"]) or notes
-    return Built(compiled.program, meter.needed, (*compiled.notes, *notes))
+    return Built(compiled.program, meter.needed, tuple(compiled.notes))
 
 
 def _measured(study: Study, arm: Built, subsets: Sequence[float], report: Report) -> Measured:

@@ -18,3 +18,17 @@ def test_blank_knows_nothing_and_asks_everybody_the_same() -> None:
         found = Blank()(case=case("Q254"))
     prompt = prompt_of(engine.requests[0])
     assert found.answer == 2 and "Japan" not in prompt and NOTHING_KNOWN in prompt
+
+
+def test_demos_are_as_long_as_the_job_says() -> None:
+    """As every LM arm it takes the number of facts that a demo keeps."""
+    assert Blank(demo_facts=3).direct.demo_facts == 3
+
+
+def test_a_history_is_not_read_either() -> None:
+    """What a person said later is no part of the question or its options."""
+    past = (HistoryItem(load_codebook()["Q70"], 1), HistoryItem(load_codebook()["Q1"], 4))
+    asked = Case(person(), load_codebook()["Q69"], past)
+    inputs = Blank().inputs(asked)
+    assert inputs["history"] == Blank().inputs(case("Q69"))["history"] != asked.history_text
+    assert inputs["question"] == asked.question_text and inputs["options"] == asked.options_text

@@ -7,7 +7,9 @@ import pytest
 from crowds import case_of, crowd, target, training
 
 from evals.baselines import GradientBoosting, Mode, Modes
+from valuesim_dspy.case import Case
 from valuesim_dspy.errors import PredictionError
+from valuesim_dspy.own import own_profile
 from valuesim_dspy.survey.respondents import Respondents
 
 TRAIN, TOLD = range(100), range(100, 160)
@@ -68,3 +70,17 @@ def test_nobody_to_learn_from_is_a_failed_prediction(people: Respondents) -> Non
     """A question that nobody answered fails its case."""
     with pytest.raises(PredictionError, match=target("test").id):
         GradientBoosting(training(people.take(TRAIN))).code(case_of(people, 1, target("test")))
+
+
+def test_of_a_person_unknown_the_answer_is_one_of_the_options(people: Respondents) -> None:
+    """Neither answers nor country, nor one that nobody of the trainset lives in."""
+    arm = GradientBoosting(training(people.take(TRAIN)))
+    for home in (None, "DEU"):
+        assert arm.code(Case(own_profile({}, country=home), target())) in target().codes
+
+
+def test_people_who_answered_nothing_else_give_their_mode() -> None:
+    """With no profile to split by the commonest answer is given."""
+    order = target().order
+    bare = Respondents.from_columns(questions={target().id: np.array([order[0], order[-1]] * 9 + [order[-1]])})  # fmt: skip # noqa: E501
+    assert GradientBoosting(training(bare)).code(case_of(crowd(4), 0, target())) == order[-1]

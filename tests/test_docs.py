@@ -12,6 +12,7 @@ import pytest
 from labelled import write_ess
 from test_readme import BLOCK, ROOT, environment
 
+from optimize.search_plan import load_search
 from valuesim_dspy.config import load_job
 from valuesim_dspy.errors import ConfigError
 from valuesim_dspy.own import read_person
@@ -20,8 +21,24 @@ PAGES = sorted(path.name for path in (ROOT / "docs").glob("*.md"))
 RUN = ("bash", "python")
 FILES = ("csv", "yaml", "toml")  # such a block is the file of its kind that was last named
 SHOWN = ("text", "json", "console")  # such a block is what something looks like
+COMPILE_CALLS = ROOT / "benchmarks" / "compile_calls.py"
+TINY = (
+    "--set variant=facts-only --set data.respondents=300 --set protocol.train=3 "
+    "--set protocol.val=3 --set protocol.dev=4 --set protocol.test=4 --set protocol.targets=2"
+)
 # What a test cannot have, by page: what is said there, and what is run in its place.
-DECLARED: Mapping[str, Mapping[str, str]] = {}
+DECLARED: Mapping[str, Mapping[str, str]] = {
+    # The minutes that all teleprompters take: one of them, and a tiny job.
+    "teleprompters.md": {
+        "python benchmarks/compile_calls.py\n": f"python {COMPILE_CALLS} bootstrap\n",
+        "optimize/jobs/demo.toml": f"{ROOT}/optimize/jobs/demo.toml {TINY}",
+    },
+    # The minutes of twenty trials: two of them.
+    "search.md": {
+        "optimize/jobs/search.toml": f"{ROOT}/optimize/jobs/search.toml {TINY} "
+        "--set search.trials=2 --set search.finalists=1",
+    },
+}
 # What the reader of a page brings along.
 BROUGHT: Mapping[str, Callable[[Path], object]] = {
     "your-own-survey.md": lambda folder: write_ess(folder / "panel.sav", 80),
@@ -100,7 +117,7 @@ def test_every_toml_block_is_a_job_or_a_person(page: str, tmp_path: Path) -> Non
             path = tmp_path / file
             path.write_text(declared(page, body), encoding="utf-8")
             try:
-                load_job(path)
+                load_search(path) if "[search]" in body else load_job(path)
             except ConfigError:
                 read_person(path)
 

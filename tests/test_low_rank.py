@@ -10,10 +10,11 @@ from crowds import case_of, crowd, fold, target, training
 from sklearn.decomposition import PCA
 
 from evals.baselines import BASELINES, LowRank, Mode, Modes
-from evals.baselines.low_rank import Space, spread_out
-from valuesim_dspy.case import make_cases
+from evals.baselines.low_rank import RANKS, Space, spread_out
+from valuesim_dspy.case import Case, make_cases
 from valuesim_dspy.config import parse_job
 from valuesim_dspy.errors import PredictionError
+from valuesim_dspy.own import own_profile
 from valuesim_dspy.survey.codebook import load_codebook
 from valuesim_dspy.survey.respondents import Respondents
 
@@ -105,18 +106,40 @@ def test_one_answer_of_all_and_no_answer_at_all(people: Respondents) -> None:
 
 def test_the_rank_is_chosen_on_the_valset(people: Respondents) -> None:
     """The rank taken is the smallest of those that answer most of the valset right."""
-    valset = make_cases(people, range(100, 112), fold(), "val", max_targets=1)
+    valset = make_cases(people, range(100, 106), fold(), "val", max_targets=1)
     study: Any = SimpleNamespace(
         examples=lambda role: valset,
         respondents=people,
-        split=SimpleNamespace(train=tuple(TRAIN)),
+        split=SimpleNamespace(train=range(40)),
         fold=fold(),
         config=parse_job({}),
     )
     made: Any = BASELINES["low-rank"].build(study)
     right = {
         rank: sum(LowRank(made.training, rank).code(e.case) == e.answer for e in valset)
-        for rank in (1, 2, 4, 8)
+        for rank in RANKS
     }
     assert right[made.rank] == max(right.values()) > 0
     assert all(right[rank] < right[made.rank] for rank in right if rank < made.rank)
+
+
+def test_there_are_never_more_components_than_people_allow() -> None:
+    """Of four people at most three numbers are made, whatever is asked for."""
+    assert Space.of(drawn(4), 16, seed=0).loadings.shape == (12, 3)
+    assert Space.of(drawn(50), 16, seed=0).loadings.shape == (12, 11)
+
+
+def test_columns_that_nobody_answered_weigh_nothing() -> None:
+    """They change no place, and no warning is given."""
+    columns = drawn(80)
+    empty = np.column_stack([columns, np.full(80, np.nan)])
+    one, other = Space.of(columns, 2, seed=0), Space.of(empty, 2, seed=0)
+    assert np.allclose(other.loadings[-1], 0)
+    row = np.append(columns[3], np.nan)
+    np.testing.assert_allclose(np.abs(other.place(row)), np.abs(one.place(columns[3])), rtol=1e-2)
+
+
+def test_of_a_person_unknown_the_answer_is_one_of_the_options(people: Respondents) -> None:
+    """No answer and no country are known: the middle of the space has an answer too."""
+    nobody = Case(own_profile({}), target())
+    assert LowRank(training(people.take(TRAIN))).code(nobody) in target().codes

@@ -11,7 +11,6 @@ import pytest
 from jobs import living_in, small_job, tracker_of
 
 import optimize.mechanics
-from evals.intervals import Interval
 from evals.past_runs import arms_of, find_runs, run_summary
 from evals.tracked_runs import LEVEL, NOTE
 from evals.tracking import Tracker
@@ -23,15 +22,12 @@ from optimize.mechanics_table import (
     MACHINERY,
     RANKS_NOTHING,
     VIEW,
-    VIEW_TAG,
-    Mechanics,
-    mechanics_table,
+    view_tag,
 )
 from optimize.teleprompters import TELEPROMPTERS, Compilation, Compiled, Teleprompter
 from optimize.teleprompters.bootstrapping import LabeledOptions
 from valuesim_dspy.errors import BudgetExceededError, ConfigError
 from valuesim_dspy.program import ValueSim
-from valuesim_dspy.usage import Usage
 
 TINY = {
     "variant": "facts-only",
@@ -205,16 +201,16 @@ def test_the_runs_are_no_arms_that_others_compare(done: Done) -> None:
     """Readers of arms, and the view of arms, do not find them; a view of their own does."""
     assert find_runs(done.tracker) == []
     assert len(done.tracker.find({LEVEL: LEVEL_HERE})) == 5
-    name, state = VIEW_TAG
+    name, state = view_tag(done.job)
     assert done.tracker.experiment_tags()[name] == state
-    assert LEVEL_HERE in json.loads(state)["searchFilter"]
+    assert done.job in json.loads(state)["searchFilter"]
     assert f"viewStateShareKey={VIEW}" in done.table
 
 
 def test_the_view_shows_columns_that_runs_have(done: Done) -> None:
     """A column that no run has would stay empty without a word."""
     run = done.run("bootstrap")
-    for column in json.loads(VIEW_TAG[1])["selectedColumns"]:
+    for column in json.loads(view_tag("")[1])["selectedColumns"]:
         kind, name = column.replace("`", "").split(".", 1)
         assert name in run[kind], column
 
@@ -304,22 +300,6 @@ def test_the_same_program_by_another_way_is_not_identical() -> None:
     assert found_by(compiled) == found_by(replace(compiled, notes=("said otherwise",)))
     assert found_by(compiled) != found_by(replace(compiled, runs=5))
     assert found_by(compiled) != found_by(replace(compiled, chosen="uncompiled"))
-
-
-def test_a_table_of_people_and_a_real_model_leaves_the_machinery_out() -> None:
-    """It still ranks nothing, since the options are small and no two alike."""
-    row = Mechanics("gepa", needed=Usage(2, 10, 5, estimated_calls=1), gap=None)
-    table = mechanics_table([row], about={"task LM": "m"}, machinery=False)
-    assert RANKS_NOTHING in table and MACHINERY not in table
-    assert "~15" in table, "tokens that were estimated are marked"
-    assert row.cells()[-1] == "-"
-
-
-def test_a_difference_is_told_in_points_with_its_sign() -> None:
-    """A tiny negative share is no minus nought."""
-    gap = Interval(-0.0001, -0.02, 0.031, n=10, clusters=5)
-    cell = Mechanics("copro", gap=gap).cells()[-1]
-    assert cell == "+0.0 [-2.0, +3.1]"
 
 
 @pytest.mark.slow

@@ -94,7 +94,7 @@ def test_importances_name_the_key_that_matters() -> None:
     """Shares of one whole, the largest first."""
     found, why = importances(study(20), config())
     assert why == "" and next(iter(found)) == "variant"
-    assert sum(found.values()) == pytest.approx(1.0) and found["variant"] > 0.8
+    assert sum(found.values()) == pytest.approx(1.0) and found["variant"] > 0.6
 
 
 def test_importances_are_of_what_is_better(recwarn: pytest.WarningsRecorder) -> None:

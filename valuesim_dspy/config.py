@@ -102,7 +102,9 @@ class CompileConfig(Settings):
     ``options`` go to the teleprompter; ``arms`` are compiled beside the variant, by the same
     teleprompter on the same budget; ``demo_facts`` is the number of facts kept in a demo. Demos
     are made of training people (``data``), of made-up people while scores stay those of training
-    people (``synthetic``), or not at all (``none``: only instructions are compiled).
+    people (``synthetic``), or not at all (``none``: only instructions are compiled). ``trust`` is
+    how far each perspective was right on training people, for variants that read it: ``learned``,
+    or ``shuffled`` between perspectives, as a control.
     """
 
     teleprompter: str = "bootstrap"
@@ -110,6 +112,7 @@ class CompileConfig(Settings):
     arms: Listed[str] = ("rag",)
     demo_facts: int = Field(default=12, ge=0)
     demos: Literal["data", "synthetic", "none"] = "data"
+    trust: Literal["learned", "shuffled"] = "learned"
 
     @field_validator("options")
     @classmethod

@@ -182,16 +182,23 @@ def _replace(folder: Path, texts: Mapping[str, str]) -> None:
 
 
 def load_program(
-    source: Path | str, *, build: Builder = build_valuesim, codebook: Codebook | None = None
+    source: Path | str,
+    *,
+    build: Builder = build_valuesim,
+    codebook: Codebook | None = None,
+    store: Path | str | None = None,
 ) -> Any:
     """Load a saved program.
 
     Args:
-        source: A folder, the name of a packaged program, or `runs:/<run id>/program`.
+        source: A folder, the name of a packaged program, `runs:/<run id>/program`, or a
+            registered one such as `models:/valuesim@champion`.
         build: Makes the uncompiled module from the manifest; of an ensemble, each member from a
             manifest of its own.
         codebook: Whose questions it will be asked; the codes its demos show are checked against
             it, or against the packaged one that the manifest names.
+        store: Where runs and registered models are looked up: a folder or a tracking URI; by
+            default the store in force.
 
     Returns:
         The program, ready to be called with a `Case`; its manifest is `program.manifest`.
@@ -200,7 +207,7 @@ def load_program(
         MissingDataError: There is no such program.
         ProgramStateError: It does not fit this code; the message says what differs.
     """
-    folder = find_program(source)
+    folder = find_program(source, store)
     manifest = read_manifest(folder)
     state = parse_json(_read_text(folder / PROGRAM_FILE), folder / PROGRAM_FILE)
     try:

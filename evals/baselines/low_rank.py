@@ -15,7 +15,7 @@ from evals.baselines.threads import one_thread
 from valuesim_dspy.case import Case
 from valuesim_dspy.survey.codebook import Question
 
-RANKS = (1, 2, 4, 8)
+RANKS = (1, 2, 4, 8, 16)
 ROUNDS = 8
 NOISE_FLOOR = 1e-3
 

@@ -81,7 +81,8 @@ class OtherProfile(BaselineModule):
 
     def most_inputs(self, case: Case) -> dict[str, str]:
         """The inputs, were the other the one of most facts: what must fit a context."""
-        longest = max(self._others, key=lambda other: len(other.facts_text))
+        others = (self.other(case.profile), *self._others)
+        longest = max(others, key=lambda other: len(other.facts_text))
         return Case(longest, case.question).inputs()
 
     def forward(self, case: Case) -> dspy.Prediction:

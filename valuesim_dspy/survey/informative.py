@@ -15,10 +15,10 @@ questions A asked, and v(t | A) the variance of an aim's column t that S leaves 
 is the mutual information of q and t given A, in nats, were answers normally distributed; of an aim
 with several columns their mean. Columns that have nothing to do with t take away (1 - shrinkage)^2
 / (n - 1) of its variance each by chance, which is given back, or questions with many options would
-win. Greedily taking the question with the greatest gain is experimental design with a Gaussian
-process (Krause, Singh and Guestrin 2008, "Near-optimal sensor placements in Gaussian processes",
-Journal of Machine Learning Research 9, 235-284); by conditioning it does what minimum redundancy
-and maximum relevance do pair by pair.
+win; a gain that is below 0 then is 0. Greedily taking the question with the greatest gain is
+experimental design with a Gaussian process (Krause, Singh and Guestrin 2008, "Near-optimal sensor
+placements in Gaussian processes", Journal of Machine Learning Research 9, 235-284); by conditioning
+it does what minimum redundancy and maximum relevance do pair by pair.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ class Informative:
         return cls(spans, kept, correlation, len(people), shrinkage)
 
     def gains(self, asked: Collection[str], candidates: Iterable[str]) -> dict[str, float]:
-        """Return what asking each candidate next is expected to tell, in nats; below 0 is chance.
+        """Return what asking each candidate next is expected to tell, in nats, 0 or more.
 
         Args:
             asked: Ids of what was asked before; what is not known of here tells nothing.
@@ -184,7 +184,7 @@ class Informative:
         # A question is no aim of its own.
         share[np.array([s.start for s in spans])[:, None] == _owners(aims, sizes)] = 0.0
         weight = np.repeat(1.0 / np.array(sizes), sizes) / len(aims)
-        found: Array = np.round(-0.5 * np.log1p(-share) @ weight, DECIMALS)
+        found: Array = np.round(np.maximum(0.0, -0.5 * np.log1p(-share) @ weight), DECIMALS)
         return found
 
 
