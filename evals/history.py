@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import random
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,7 +19,7 @@ from evals.benchmark import Result, run_benchmark
 from evals.curve_picture import draw_curves
 from evals.embedders import weak_baseline_note
 from evals.estimate import Cost, agree, benchmark_cost, check_context
-from evals.growing import FIXED, GROWTHS, ORDERS, PROFILE, SHARES, Growing, Point, told
+from evals.growing import FIXED, GROWTHS, ORDERS, SHARES, Growing, Point, told
 from evals.history_table import curve_data, history_report, rival_slopes
 from evals.intervals import Interval
 from evals.job_facts import arm_params, describe_job
@@ -205,18 +206,11 @@ class _Job:
         params["people"] = len({case.profile.key for case in cases})
         params["questions"] = len({case.question.id for case in cases})
         with run.arm(first.name, params) as child:
-            for curve in curves:
-                if curve.growth == PROFILE:
-                    child.log_predictions(curve.results[-1].frame)
-                for known, result in zip(curve.known, curve.results, strict=True):
-                    point = _spread("accuracy", result.accuracy)
-                    point["calls_needed"] = float(result.needed.calls)
-                    child.log_metrics(point, prefix=curve.growth, step=round(known))
-                whole = {"coverage": curve.coverage, "area": area([curve]).estimate}
-                if curve.is_valid:
-                    whole |= _spread("slope", slope([curve]))
-                child.log_metrics(whole, prefix=curve.growth)
+            # With all of the profile known: what `evals run` has on these cases.
+            child.log_predictions(first.results[-1].frame)
             child.log_predictions(_rows(curves), ROWS)
+            # All at once: each call reads back what is logged already.
+            child.tracker.log_points(child.run_id, [p for curve in curves for p in _steps(curve)])
 
     def finish(self, run: JobRun, curves: Sequence[Curve]) -> str:
         """Keep and return the report of all curves."""
@@ -263,6 +257,22 @@ def _cases(examples: Examples) -> tuple[object, ...]:
 
 def _spread(name: str, found: Interval) -> dict[str, float]:
     return {name: found.estimate, f"{name}_low": found.low, f"{name}_high": found.high}
+
+
+def _steps(curve: Curve) -> Iterator[tuple[str, float, int]]:
+    """Yield metric, value and step: the answers known of a point, 0 of the whole curve."""
+    numbers: list[tuple[int, dict[str, float]]] = []
+    for known, found, result in zip(curve.known, curve.accuracies, curve.results, strict=True):
+        needed = {"calls_needed": float(result.needed.calls)}
+        numbers.append((round(known), _spread("accuracy", found) | needed))
+    numbers.append((0, {"coverage": curve.coverage}))
+    if curve.is_valid:
+        whole = {"area": area([curve]).estimate} | _spread("slope", slope([curve]))
+        numbers.append((0, whole))
+    for step, metrics in numbers:
+        for name, value in metrics.items():
+            if math.isfinite(value):
+                yield f"{curve.growth}.{name}", round(value, 5), step
 
 
 def _rows(curves: Sequence[Curve]) -> pd.DataFrame:

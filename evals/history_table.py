@@ -218,6 +218,8 @@ def _caption(curve: Curve) -> str:
 
 
 def _interval(found: Interval, sign: str = "") -> str:
+    if found.estimate != found.estimate:
+        return "invalid"
     middle = _points(found.estimate, sign)
     if found.low != found.low:
         return f"{middle} [no interval]"

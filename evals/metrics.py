@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ from evals.distributional import DISTRIBUTIONAL
 from evals.individual import INDIVIDUAL
 from evals.intervals import same_cases
 from evals.metric import NAN, Metric
+from evals.probabilistic import PROBABILISTIC
 from evals.subgroups import WEIGHTED
 from valuesim_dspy.errors import MissingDataError, SurveyDataError
 from valuesim_dspy.simulate import Outcome, outcomes_frame
@@ -67,6 +69,7 @@ def score_frame(outcomes: Sequence[Outcome], codebook: Codebook) -> pd.DataFrame
     `truth_place` and `answer_place`, where the two stand on an ordinal question's scale, 0 for
     the first of its options in order to 1 for the last; NaN for failures, for other scales, and
     where the code is off the scale;
+    `places`, where all codes stand on it, as JSON text of code to place; "" on other scales;
     `error`, the distance of the two, in [0, 1], lower is better; NaN where either is;
     `answered`, whether an answer came;
     `disagree`, 1.0 where two or more views differ, 0.0 where they agree, NaN with fewer.
@@ -96,6 +99,8 @@ def score_frame(outcomes: Sequence[Outcome], codebook: Codebook) -> pd.DataFrame
     frame["correct"] = [exact(*case) for case in cases]
     frame["truth_place"] = [_place(question, truth) for question, truth, _ in cases]
     frame["answer_place"] = [_place(question, answer) for question, _, answer in cases]
+    texts = {question.id: _places(question) for question in questions}
+    frame["places"] = [texts[question.id] for question in questions]
     frame["error"] = [_error(*case) for case in cases]
     frame["disagree"] = _disagree(frame)
     return frame
@@ -110,6 +115,12 @@ def _place(question: Question, code: int | None) -> float:
     if question.scale_kind != "ordinal" or code not in question.order:
         return NAN
     return question.order.index(code) / (len(question.order) - 1)
+
+
+def _places(question: Question) -> str:
+    if question.scale_kind != "ordinal":
+        return ""
+    return json.dumps({code: _place(question, code) for code in question.order})
 
 
 def _disagree(frame: pd.DataFrame) -> pd.Series:
@@ -198,7 +209,8 @@ _ALL = (
 )
 
 METRICS: Mapping[str, Metric] = {
-    metric.name: metric for metric in (*_ALL, *WEIGHTED, *INDIVIDUAL, *DISTRIBUTIONAL)
+    metric.name: metric
+    for metric in (*_ALL, *WEIGHTED, *INDIVIDUAL, *DISTRIBUTIONAL, *PROBABILISTIC)
 }
 """The metrics of one scored table, by name."""
 

@@ -16,11 +16,12 @@ from evals.estimate import agree, benchmark_cost, check_context
 from evals.history import sampled
 from evals.job_facts import arm_params, describe_job
 from evals.past_runs import count_test_read
-from evals.perturbing import PERTURBATIONS, REPEAT, Asking, Perturbed, shown_codes
+from evals.perturbed import Perturbed
+from evals.perturbing import PERTURBATIONS, REPEAT, Asking, shown_codes
 from evals.progress import Progress
 from evals.recording import result_metrics
 from evals.report import MACHINERY, describe_study
-from evals.robustness_table import AS_IS, Robustness, arm_block
+from evals.robustness_table import AS_IS, Robustness, arm_block, legend, wrapped
 from evals.running import _Arm, _as_compiled, _find_arms
 from evals.shifts import Shift, Shown, last_option, place_effect, shift
 from evals.study import Study, build_arm, open_study
@@ -31,7 +32,7 @@ from valuesim_dspy.errors import ConfigError
 from valuesim_dspy.lm import preflight
 from valuesim_dspy.survey.codebook import load_codebook
 
-PEOPLE, TARGETS = 20, 8
+PEOPLE, TARGETS = 20, 6
 """How many people, and how many targets of each, where nothing else is asked for."""
 WORDING = "official-wording"
 REVERSED = "options-reversed"
@@ -85,7 +86,7 @@ def run_robustness(
         facts = describe_job(study, command="evals", subject="robustness", identity=identity)
         with tracker.job(facts) as run:
             done = [job.arm(run, arm, programs[arm.label]) for arm in found]
-            report = "\n".join([job.head(), *(arm_block(each) for each in done)])
+            report = "\n".join([job.head(), *(arm_block(each) for each in done), legend()])
             run.log_text(report, "table.md")
             run.note(report)
         return f"{report}\nMLflow run {run.run_id}; open it with: make ui"
@@ -220,12 +221,12 @@ class _Job:
         )
         lines = [
             f"## {study.config.name}: robustness, {self.role}set",
-            "; ".join(f"{name}: {text}" for name, text in about.items()),
+            wrapped("; ".join(f"{name}: {text}" for name, text in about.items())),
             f"Drawn with seed {study.config.protocol.seed}: {people} of the {self.role}set's "
             f"{whole} people, {len(self.asked):,} of its {len(study.examples(self.role)):,} cases.",
         ]
         if study.offline or study.respondents.synthetic:
-            lines.append(f"**{MACHINERY}**")
+            lines.append(wrapped(f"**{MACHINERY}**"))
         if study.offline:
             lines.append(
                 "The embedded model gives equal replies to equal requests: no flips on repetition."

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from evals.benchmark import Result
 from evals.intervals import Interval
 from evals.perturbing import PERTURBATIONS, REPEAT
+from evals.report import WIDTH
 from evals.shifts import LastOption, Shift
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 AS_IS = "as is"
 NONE = "-"
@@ -47,35 +53,41 @@ class Robustness:
 
 def arm_block(found: Robustness) -> str:
     """Return the tables of an arm and what they say in a sentence."""
-    before = found.before
-    accuracy = before.accuracy
-    score = f"{_points(accuracy.estimate)} {_ends(accuracy)}" if before.is_valid else "invalid"
+    before, accuracy = found.before, found.before.accuracy
+    score = f"{points(accuracy.estimate)} {ends_of(accuracy)}" if before.is_valid else "invalid"
+    rows = [
+        (end.name, points(end.answers), points(end.truths), gap(end.excess)) for end in found.ends
+    ]
     blocks = [
         f"### {found.label} ({before.knows})",
-        f"As is: {len(before.frame):,} cases, accuracy % {score}, {_failed(before)} failed.",
+        f"As is: {len(before.frame):,} cases, accuracy % {score}, {_share(before.frame)} failed.",
         markdown(HEADS, [_row(each) for each in found.shifts]),
-        LEGEND,
-        markdown(
-            ("options", "last shown: answers %", "truths %", "answers minus truths"),
-            [
-                (end.name, _points(end.answers), _points(end.truths), _gap(end.excess))
-                for end in found.ends
-            ],
-        ),
+        markdown(("options", "last shown: answers %", "truths %", "answers minus truths"), rows),
+        _place(found.effect),
+        "\n".join(f"- {name}: not made; {reason}." for name, reason in found.skipped.items()),
+        wrapped(in_words(found)),
     ]
-    if found.effect is not None:
-        blocks.append(
-            f"An end option shown last is answered {_gap(found.effect)} points more often than "
-            "shown first."
-        )
-    for each in found.shifts:
-        blocks.append(f"- {each.name}: {PERTURBATIONS[each.name].what}.")
-    blocks += [f"- {name}: not made; {reason}." for name, reason in found.skipped.items()]
-    return "\n\n".join([*blocks[:4], *blocks[4:6], _listed(blocks[6:]), in_words(found)]) + "\n"
+    return "\n\n".join(filter(None, blocks)) + "\n"
 
 
-def _listed(lines: Sequence[str]) -> str:
-    return "\n".join(lines)
+def _place(effect: Interval | None) -> str:
+    if effect is None:
+        return ""
+    return (
+        "Share of answers that an end option gets when shown last, less its share when shown "
+        f"first: {gap(effect)} points."
+    )
+
+
+def legend() -> str:
+    """Return what the columns mean and what each perturbation does, for all arms."""
+    does = [f"- {name}: {one.what}." for name, one in PERTURBATIONS.items()]
+    return "\n\n".join([wrapped(LEGEND), "\n".join(does)]) + "\n"
+
+
+def wrapped(text: str) -> str:
+    """Return a paragraph in lines that fit a terminal."""
+    return textwrap.fill(text, WIDTH, break_long_words=False, break_on_hyphens=False)
 
 
 def in_words(found: Robustness) -> str:
@@ -93,20 +105,20 @@ def _most(found: Robustness) -> str:
         return f"nothing was perturbed for {found.label}."
     worst = max(others, key=lambda each: each.flips.estimate)
     said = (
-        f"put otherwise, {found.label} changes at most {_points(worst.flips.estimate)} % of its "
-        f"answers ({worst.name}; {_ends(worst.flips)})"
+        f"put otherwise, {found.label} changes at most {points(worst.flips.estimate)} % of its "
+        f"answers ({worst.name}; {ends_of(worst.flips)})"
     )
     if floor is None:
         return f"{said}."
-    return f"{said}, and {_points(floor.flips.estimate)} % when it is merely asked again."
+    return f"{said}, and {points(floor.flips.estimate)} % when it is merely asked again."
 
 
 def _moved(found: Robustness) -> str:
     """Say which perturbations move accuracy."""
     moved = [
-        f"{each.name} ({_points(each.accuracy.estimate, '+')} points)"
+        f"{each.name} ({points(each.accuracy.estimate, '+')} points)"
         for each in found.shifts
-        if each.after.is_valid and _is_apart(each.accuracy)
+        if each.after.is_valid and is_apart(each.accuracy)
     ]
     if not moved:
         return "No perturbation is shown to change its accuracy."
@@ -117,37 +129,34 @@ def _pulled(found: Robustness) -> str:
     """Say whether the place of an option is favoured."""
     if found.effect is None or found.effect.estimate != found.effect.estimate:
         return ""
-    if not _is_apart(found.effect):
+    if not is_apart(found.effect):
         return "It is not shown to favour the option that stands last or the one that stands first."
     place = "last" if found.effect.estimate > 0 else "first"
     return (
-        f"It favours the option that stands {place}: {_points(abs(found.effect.estimate))} points "
+        f"It favours the option that stands {place}: {points(abs(found.effect.estimate))} points "
         "between the two places, whatever the option says."
     )
 
 
-def _is_apart(found: Interval) -> bool:
+def is_apart(found: Interval) -> bool:
+    """Return whether an interval leaves out 0."""
     return found.low > 0 or found.high < 0
 
 
 def _row(found: Shift) -> tuple[str, ...]:
-    failed = f"{_share(found.before)} then {_failed(found.after)}"
-    flips = f"{_points(found.flips.estimate)} {_ends(found.flips)}"
-    above = _gap(found.above) if found.above is not None else NONE
+    failed = f"{_share(found.before)} then {_share(found.after.frame)}"
+    flips = f"{points(found.flips.estimate)} {ends_of(found.flips)}"
+    above = gap(found.above) if found.above is not None else NONE
     if not found.after.is_valid:
         return (found.name, f"{len(found.before):,}", flips, above, "invalid", "invalid", failed)
     nmae = found.nmae
     error = f"{nmae.estimate:+.3f} [{nmae.low:+.3f}, {nmae.high:+.3f}]" if nmae.n else NONE
     cases = f"{len(found.before):,}"
-    return (found.name, cases, flips, above, _gap(found.accuracy), error, failed)
+    return (found.name, cases, flips, above, gap(found.accuracy), error, failed)
 
 
-def _failed(result: Result) -> str:
-    return _share(result.frame)
-
-
-def _share(frame: object) -> str:
-    return f"{_points(1 - float(frame['answered'].mean()))} %"  # type: ignore[index]
+def _share(frame: pd.DataFrame) -> str:
+    return f"{points(1 - float(frame['answered'].mean()))} %"
 
 
 def markdown(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -156,19 +165,22 @@ def markdown(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (heads, rule, *rows))
 
 
-def _gap(found: Interval) -> str:
+def gap(found: Interval) -> str:
+    """Return a difference in points with its interval."""
     if found.estimate != found.estimate:
         return NONE
-    return f"{_points(found.estimate, '+')} {_ends(found, '+')}"
+    return f"{points(found.estimate, '+')} {ends_of(found, '+')}"
 
 
-def _ends(found: Interval, sign: str = "") -> str:
+def ends_of(found: Interval, sign: str = "") -> str:
+    """Return the ends of an interval in points."""
     if found.low != found.low:
         return "[no interval]"
-    return f"[{_points(found.low, sign)}, {_points(found.high, sign)}]"
+    return f"[{points(found.low, sign)}, {points(found.high, sign)}]"
 
 
-def _points(share: float, sign: str = "") -> str:
+def points(share: float, sign: str = "") -> str:
+    """Return a share in points, or a dash where there is none."""
     if share != share:
         return NONE
     # Adding 0.0 turns the -0.0 of a tiny negative share into 0.0.

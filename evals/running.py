@@ -14,6 +14,7 @@ import pandas as pd
 from pydantic import ValidationError
 
 from evals.benchmark import Result
+from evals.distribution_table import calibrated_metrics, calibrations, distribution_table
 from evals.embedders import weak_baseline_note
 from evals.estimate import agree, benchmark_cost, check_context
 from evals.job_facts import describe_job
@@ -61,6 +62,11 @@ def run_arms(
         for program in programs.values():
             check_context(program, examples, config.task_lm)
         phases = {label: benchmark_cost(program, examples) for label, program in programs.items()}
+        phases |= {
+            f"{label}, valset": benchmark_cost(program, study.examples("val"))
+            for label, program in programs.items()
+            if getattr(program, "gives_probabilities", False)
+        }
         agree(study, phases, is_agreed=is_agreed)
         if not study.task_lm.in_process:
             preflight(study.task_lm)
@@ -75,7 +81,7 @@ def run_arms(
             key = f"{study.respondents.digest[:16]}-{study.fold.digest}-{study.split.digest}"
             notes.append(f"reading {count_test_read(config.store, key)} of this testset")
         with tracker.job(facts) as run:
-            results = _measured(study, run, found, programs, role)
+            results, val_results = _measured(study, run, found, programs, role)
             table = comparison_table(
                 results,
                 reference=REFERENCE,
@@ -84,6 +90,8 @@ def run_arms(
                 notes=notes,
                 offline=study.offline,
             )
+            spread = distribution_table(results, val_results)
+            table = f"{table}\n{spread}" if spread else table
             run.log_text(table, "table.md")
             run.note(table)
         return run.run_id, table
@@ -127,9 +135,13 @@ def _find_arms(names: Iterable[str], store: str | None) -> list[_Arm]:
 
 def _measured(
     study: Study, run: JobRun, arms: Sequence[_Arm], programs: Mapping[str, Any], role: str
-) -> list[Result]:
-    """Measure one arm after the other, the reference first, and keep each as soon as it is done."""
+) -> tuple[list[Result], list[Result]]:
+    """Measure one arm after the other, the reference first, and keep each as soon as it is done.
+
+    Arms that give probabilities are measured on the valset too, for their temperature.
+    """
     results: list[Result] = []
+    val_results: list[Result] = []
     for arm in arms:
         program = programs[arm.label]
         name = program.kind if arm.manifest else arm.label
@@ -137,8 +149,12 @@ def _measured(
         reference = results[0] if results else None
         with arm_run(run, study, result, program, teleprompter=arm.teleprompter) as child:
             child.log_metrics(result_metrics(result, reference=reference))
+            if getattr(program, "gives_probabilities", False) and study.examples("val"):
+                val_results.append(measure(study, name, program, "val", label=arm.label))
+                for fitted in calibrations(val_results[-1:]).values():
+                    child.log_metrics(calibrated_metrics(result, fitted))
         results.append(result)
-    return results
+    return results, val_results
 
 
 def _other_draw(study: Study, arm: _Arm) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from evals.intervals import CASE, Floats, Interval, clustered_interval, same_cases
+from evals.metric import NAN
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -121,8 +122,8 @@ def last_option(name: str, frame: pd.DataFrame, shown: Shown) -> LastOption:
     answers, truths = (known[code].to_numpy(float) == last for code in ("answer", "truth"))
     gaps = answers.astype(float) - truths.astype(float)
     found = clustered_interval(gaps, known["respondent"].to_numpy(), seed=SEED)
-    shares = [float(each.mean()) if len(known) else float("nan") for each in (answers, truths)]
-    return LastOption(name, *shares, found)
+    told, true = (float(each.mean()) if len(known) else NAN for each in (answers, truths))
+    return LastOption(name, told, true, found)
 
 
 def place_effect(before: pd.DataFrame, after: pd.DataFrame, shown: Shown) -> Interval:

@@ -8,8 +8,9 @@ mean is the same as fitting the line again in every draw.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -76,15 +77,28 @@ class Curve:
         """The respondent of each case, [cases]."""
         return self.results[0].frame["respondent"].to_numpy(str)
 
-    @property
+    @cached_property
     def accuracies(self) -> tuple[Interval, ...]:
-        """Accuracy at each point, failures counted as wrong, with its interval by respondent."""
-        return tuple(result.accuracy for result in self.results)
+        """Accuracy at each point, failures counted as wrong, with its interval by respondent.
+
+        NaN where too few cases were answered for a score.
+        """
+        return tuple(
+            result.accuracy
+            if share >= MIN_COVERAGE
+            else replace(result.accuracy, estimate=math.nan, low=math.nan, high=math.nan)
+            for result, share in zip(self.results, self.coverages, strict=True)
+        )
 
     @cached_property
+    def coverages(self) -> tuple[float, ...]:
+        """The share of cases answered at each point, in [0, 1]."""
+        return tuple(METRICS["coverage"].compute(result.frame) for result in self.results)
+
+    @property
     def coverage(self) -> float:
-        """The least share of answered cases of any point, in [0, 1]."""
-        return min(METRICS["coverage"].compute(result.frame) for result in self.results)
+        """The least of them."""
+        return min(self.coverages)
 
     @property
     def is_valid(self) -> bool:

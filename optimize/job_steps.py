@@ -112,7 +112,7 @@ class Steps:
         """Keep the table, and costs predicted and actual."""
         self.results.sort(key=lambda result: order.index(result.arm))
         costs = costs_json(self.plan, self.meters.spent(), self.meters.whole())
-        table = f"{self.table()}\n\n{costs_table(costs)}\n"
+        table = f"{self.table().rstrip()}\n\n{costs_table(costs)}\n"
         self.run.log_text(table, "table.md")
         self.run.note(table)
         self.run.log_json(self.study.meter.as_dict(), "usage.json")

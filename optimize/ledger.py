@@ -97,7 +97,10 @@ class PhaseMeters:
 
     def study(self, phase: str, part: str) -> Study:
         """Return the study, its calls counted for a part of a phase."""
-        return replace(self._study, meter=self.meter(phase, part))
+        view = replace(self._study, meter=self.meter(phase, part))
+        # What the study has worked out already, such as an index of similar people, comes along.
+        vars(view).update({k: v for k, v in vars(self._study).items() if k not in vars(view)})
+        return view
 
     def paid_earlier(self, phase: str, part: str) -> Usage:
         """Return what other processes of this job paid for a part of a phase."""

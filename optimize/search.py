@@ -25,7 +25,7 @@ from optimize.search_plan import Plan, load_search
 from optimize.search_space import SearchConfig, Value, suggest
 from optimize.search_storage import JOURNAL, file_of, folder_of, storage_address
 from optimize.search_trial import REASON, ROOT, Asked, Tried, tried_of
-from optimize.search_workers import Worker, is_lost
+from optimize.search_workers import BEAT, Worker, is_lost
 from valuesim_dspy.errors import ConfigError
 from valuesim_dspy.roles import blank_secrets
 from valuesim_dspy.store import store_error
@@ -153,7 +153,9 @@ class Board:
         """Set an attribute of a trial that has not ended; from any thread."""
         study_id = self.storage.get_study_id_from_name(self.study.study_name)
         trial_id = self.storage.get_trial_id_from_study_id_trial_number(study_id, number)
-        with contextlib.suppress(optuna.exceptions.UpdateFinishedTrialError):
+        # A storage that is busy hears the next heartbeat.
+        busy = (optuna.exceptions.StorageInternalError,) if name == BEAT else ()
+        with contextlib.suppress(optuna.exceptions.UpdateFinishedTrialError, *busy):
             self.storage.set_trial_user_attr(trial_id, name, value)
 
     def report(self, asked: Asked, value: float, step: int) -> bool:

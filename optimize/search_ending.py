@@ -83,8 +83,11 @@ def devset_table(
         return ""
     look = _look(study, run, finalists)
     results = _references(plan, study, run, finalists)
+    notes = []
     for tried in finalists:
-        results.append(_finalist(plan, study, run, tried, folder, results))
+        result, note = _finalist(plan, study, run, tried, folder, results)
+        results.append(result)
+        notes.append(note)
     return comparison_table(
         results,
         reference=REFERENCE,
@@ -94,6 +97,7 @@ def devset_table(
             weak_baseline_note(study.retriever.embedder, study.offline),
             f"look {look} at this devset; the valset chose these trials, and what is best of "
             "many is likelier so by chance: report the testset (python -m evals run)",
+            *notes,
         ],
         offline=study.offline,
     )
@@ -132,7 +136,9 @@ def _finalist(
     tried: Tried,
     folder: Path,
     results: Sequence[Result],
-) -> Result:
+) -> tuple[Result, str]:
+    """Measure a trial on the devset; return the result, and what can be done with its program."""
+    note = ""
     own = study_of(study, plan.job_of(chosen_of(plan, tried)))
     arm, teleprompter = own.config.variant, own.config.compile.teleprompter
     with dspy.context(lm=own.task_lm):
@@ -144,7 +150,8 @@ def _finalist(
             child.log_metrics(tried.metrics, prefix="val")
             if teleprompter != UNCOMPILED and done.program.predictors():
                 child.log_program(_saved(own, done.program, folder / str(tried.number), tried))
-    return result
+                note = f"{label}: python -m optimize promote {child.run_id}"
+    return result, note
 
 
 def _saved(study: Study, program: Any, folder: Path, tried: Tried) -> Path:

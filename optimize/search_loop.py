@@ -256,7 +256,7 @@ class SearchJob:
 
     def _say(self, asked: Asked) -> None:
         tried = next(t for t in self.board.trials() if t.number == asked.root)
-        shown = ", ".join(f"{key.split('.')[-1]}={value}" for key, value in tried.params.items())
+        shown = ", ".join(f"{key}={value}" for key, value in tried.params.items())
         numbers = " ".join(f"{name} {value:.4g}" for name, value in tried.values.items())
         if tried.state == "pruned":
             numbers = f"after {tried.metrics.get('cases', 0):.0f} cases"

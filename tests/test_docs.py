@@ -33,6 +33,10 @@ DECLARED: Mapping[str, Mapping[str, str]] = {
         "python benchmarks/compile_calls.py\n": f"python {COMPILE_CALLS} bootstrap\n",
         "optimize/jobs/demo.toml": f"{ROOT}/optimize/jobs/demo.toml {TINY}",
     },
+    # The minutes of the whole grid: three arms of it, on few people.
+    "arms.md": {
+        "optimize/jobs/ablation.toml": f"{ROOT}/optimize/jobs/ablation.toml vote rag-10 {TINY}",
+    },
     # The minutes of twenty trials: two of them.
     "search.md": {
         "optimize/jobs/search.toml": f"{ROOT}/optimize/jobs/search.toml {TINY} "

@@ -31,7 +31,13 @@ FLOORS = [
     ["valuesim_dspy.voting"],
     ["valuesim_dspy.trust", "valuesim_dspy.trust_tables", "valuesim_dspy.peers"],
     ["valuesim_dspy.variants"],
-    ["valuesim_dspy.modules", "valuesim_dspy.panel", "valuesim_dspy.fidelity"],
+    ["valuesim_dspy.chances", "valuesim_dspy.token_chances"],
+    [
+        "valuesim_dspy.modules",
+        "valuesim_dspy.distributions",
+        "valuesim_dspy.panel",
+        "valuesim_dspy.fidelity",
+    ],
     ["valuesim_dspy.program", "valuesim_dspy.ensemble"],
     [
         "valuesim_dspy.manifest",

@@ -124,8 +124,8 @@ def test_the_report_says_what_it_is_and_what_was_drawn(ran: Ran) -> None:
     assert "Where the profile is fixed at 40 answers and the history grows, single" in text
     assert "2 of the devset's 3 people, 2 of its 6 cases" in text
     assert "Warning: with 2 people the intervals are too narrow" in text
-    assert "rag: " in text and "calls needed" in text
-    assert text.index("nearest respondents") if "minus that of nearest" in text else True
+    assert "rag: " in text
+    assert "calls needed" in text
     assert "minus that of nearest" not in text
 
 
@@ -205,6 +205,7 @@ def test_no_request_ever_tells_the_answer_to_what_is_asked(ran: Ran) -> None:
     assert not [text for text in told for prompt in asked if text in prompt]
 
 
+@pytest.mark.slow
 def test_the_same_job_again_gives_the_same_report_and_pays_nothing(ran: Ran) -> None:
     """It is continued: no run doubles, and no call is made that a cache can answer."""
     tracker = Tracker()

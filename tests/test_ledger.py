@@ -85,6 +85,14 @@ def test_phases_add_up_and_are_written_down(tmp_path: Path, study: Study) -> Non
     assert Ledger(path).earlier().calls == 2
 
 
+def test_a_phases_study_knows_what_the_study_has_worked_out(tmp_path: Path, study: Study) -> None:
+    """Its examples, and what takes long to make; it differs in its meter alone."""
+    train, leakage = study.examples("train"), study.leakage
+    view = PhaseMeters(study, Ledger(tmp_path / "paid.jsonl")).study("one", "val")
+    assert view.examples("train") is train and view.leakage is leakage
+    assert view.identity == study.identity and view.meter is not study.meter
+
+
 def test_the_budget_holds_over_all_processes(tmp_path: Path, study: Study) -> None:
     """What others paid for the job counts against it, and into what the job paid."""
     path = tmp_path / "paid.jsonl"

@@ -522,13 +522,14 @@ def test_a_front_of_accuracy_and_cost(tmp_path: Path, store: Path) -> None:
 def test_a_winner_can_be_loaded_from_its_run(tmp_path: Path, store: Path) -> None:
     """What was compiled is kept with its arm's run, as after a job."""
     space = {"compile.teleprompter": ["labeled-few-shot"], "compile.options.k": [1, 2]}
-    run_search(search_file(tmp_path / "tiny.toml", {"trials": 2, "finalists": 1, "space": space}))
+    search = {"trials": 2, "finalists": 1, "space": space}
+    text = run_search(search_file(tmp_path / "tiny.toml", search))
     tracker = tracker_of(store)
     (run_id,) = tracker.find({LEVEL: "search"})
     arms = [run_summary(tracker, found) for found in arms_of(tracker, run_id)]
     assert arms
     winners = tracker.find({LEVEL: "arm", "teleprompter": "labeled-few-shot"})
-    assert len(winners) == 1
+    assert len(winners) == 1 and f"optimize promote {winners[0]}" in text
     from valuesim_dspy.loading import load_program
 
     program = load_program(f"runs:/{winners[0]}/program")

@@ -83,8 +83,11 @@ def test_a_curve_knows_its_points_and_whether_it_is_valid() -> None:
     assert made.known == KNOWN[:2]
     assert made.is_valid
     failed = curve(rows([0, 1], [1, 1]), shares=(0.0, 1.0), answered=[[True, True], [True, False]])
+    assert failed.coverages == (1.0, 0.5)
     assert failed.coverage == 0.5
     assert not failed.is_valid
+    assert failed.accuracies[0].estimate == 0.5
+    assert np.isnan(failed.accuracies[1].estimate)
 
 
 @pytest.mark.parametrize(

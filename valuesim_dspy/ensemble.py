@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dspy
@@ -11,10 +11,9 @@ import dspy
 from valuesim_dspy.case import Case
 from valuesim_dspy.errors import ConfigError
 from valuesim_dspy.survey.codebook import Question
-from valuesim_dspy.voting import vote
+from valuesim_dspy.voting import vote, vote_shares
 
-PSEUDO_VOTES = 1.0
-"""Votes spread evenly over a question's options before any member's is counted."""
+__all__ = ["Ensemble", "combined", "vote_shares", "without_member"]
 
 _MEMBER = re.compile(r"member_\d+\.")
 
@@ -39,6 +38,7 @@ class Ensemble(dspy.Module):
     """
 
     kind = "ensemble"
+    gives_probabilities = True
 
     def __init__(self, members: Sequence[Any]) -> None:
         super().__init__()
@@ -150,28 +150,6 @@ def combined(question: Question, told: Mapping[str, dspy.Prediction]) -> dspy.Pr
         status="answered",
         probabilities=vote_shares(question, answers.values()),
     )
-
-
-def vote_shares(question: Question, answers: Iterable[int]) -> dict[int, float]:
-    """Return each code's share of the votes, smoothed as Laplace did, so that none is 0.
-
-    One pseudo-vote is spread evenly over the question's K options, (votes + 1/K) / (n + 1): a
-    whole one for each option, as in Laplace's own rule, would drown a few members where options
-    are many (Perks 1947, J. Inst. Actuaries 73, for 1/K). The shares are of members of one model
-    and no calibrated probabilities.
-
-    Args:
-        question: Its codes are the keys.
-        answers: The votes; none gives every option the same.
-
-    Returns:
-        Code to share in (0, 1), in the order of the question's codes; they sum to 1.
-    """
-    votes = list(answers)
-    prior = PSEUDO_VOTES / len(question.codes)
-    return {
-        code: (votes.count(code) + prior) / (len(votes) + PSEUDO_VOTES) for code in question.codes
-    }
 
 
 def without_member(name: str) -> str:

@@ -1,10 +1,16 @@
-"""How several answers become one without a call: a plurality, a mean."""
+"""How several answers become one, or a distribution, without a call."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from valuesim_dspy.survey.codebook import Question
+
+PSEUDO_VOTES = 1.0
+"""Votes spread evenly over a question's options before any other is counted."""
+
+SAME = 1e-9
+"""Probabilities that are no further apart than this are a tie."""
 
 
 def vote(question: Question, answers: Mapping[str, int]) -> int:
@@ -40,3 +46,37 @@ def mean_answer(question: Question, answers: Mapping[str, int]) -> int:
     upwards = scale if scale[0] < scale[-1] else scale[::-1]
     places = [upwards.index(code) for code in codes]
     return upwards[-(-sum(places) // len(places))]
+
+
+def vote_shares(question: Question, answers: Iterable[int]) -> dict[int, float]:
+    """Return each code's share of the votes, smoothed as Laplace did, so that none is 0.
+
+    One pseudo-vote is spread evenly over the question's K options, (votes + 1/K) / (n + 1): a
+    whole one for each option, as in Laplace's own rule, would drown a few votes where options
+    are many (Perks 1947, J. Inst. Actuaries 73, for 1/K). The shares are of answers of one
+    model and no calibrated probabilities.
+
+    Args:
+        question: Its codes are the keys.
+        answers: The votes; none gives every option the same.
+
+    Returns:
+        Code to share in (0, 1), in the order of the question's codes; they sum to 1.
+    """
+    votes = list(answers)
+    prior = PSEUDO_VOTES / len(question.codes)
+    return {
+        code: (votes.count(code) + prior) / (len(votes) + PSEUDO_VOTES) for code in question.codes
+    }
+
+
+def most_probable(question: Question, probabilities: Mapping[int, float]) -> int:
+    """Return the code with the highest probability; a tie goes where `vote` puts it.
+
+    Args:
+        question: The question, for the order of its options.
+        probabilities: Code to probability, in the order of the question's codes.
+    """
+    most = max(probabilities.values())
+    tied = [code for code, share in probabilities.items() if share >= most - SAME]
+    return vote(question, {str(code): code for code in tied})

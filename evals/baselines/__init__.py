@@ -14,6 +14,7 @@ from evals.baselines.baseline import Baseline, BaselineModule, Guesser
 from evals.baselines.blank import Blank
 from evals.baselines.boosting import GradientBoosting
 from evals.baselines.demographic import Demographics
+from evals.baselines.distributional import SingleLogprobs, SingleSamples, SingleVerbalised
 from evals.baselines.encoding import Training
 from evals.baselines.guesses import Uniform
 from evals.baselines.low_rank import RANKS, LowRank
@@ -60,6 +61,9 @@ __all__ = [
     "QueryRAG",
     "RAGWithPeers",
     "SelfConsistency",
+    "SingleLogprobs",
+    "SingleSamples",
+    "SingleVerbalised",
     "Training",
     "Uniform",
     "WeightedMedian",
@@ -115,6 +119,27 @@ BASELINES: dict[str, Baseline] = {
             "cold",
             True,
             _fresh(SelfConsistency),
+        ),
+        Baseline(
+            "single-samples",
+            "a distribution: shares of five samples from all facts, options both ways round",
+            "cold",
+            True,
+            _fresh(SingleSamples),
+        ),
+        Baseline(
+            "single-verbalised",
+            "a distribution: the chances that the model states, options both ways round",
+            "cold",
+            True,
+            _fresh(SingleVerbalised),
+        ),
+        Baseline(
+            "single-logprobs",
+            "a distribution: how likely the answer's tokens are, where the server tells",
+            "cold",
+            True,
+            _fresh(SingleLogprobs),
         ),
         Baseline(
             "demographics", "country and demographic facts only", "cold", True, _fresh(Demographics)
@@ -203,6 +228,9 @@ SAVED: dict[str, Callable[[], dspy.Module]] = {
         QueryRAG,
         RAGWithPeers,
         SelfConsistency,
+        SingleSamples,
+        SingleVerbalised,
+        SingleLogprobs,
         Demographics,
         OtherProfile,
         Blank,

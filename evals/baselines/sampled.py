@@ -8,16 +8,16 @@ import dspy
 
 from evals.baselines.baseline import BaselineModule, result
 from valuesim_dspy.case import Case
-from valuesim_dspy.errors import InvalidAnswerError
-from valuesim_dspy.modules import DEMO_FACTS, Answerer, Inputs
+from valuesim_dspy.distributions import RepeatedAnswerer
+from valuesim_dspy.modules import DEMO_FACTS, Inputs
 from valuesim_dspy.signatures import AnswerDirectly
 from valuesim_dspy.voting import vote
 
 SAMPLES = 3
 
 
-class Sampler(Answerer):
-    """Draw answers to one case, each at temperature 1 with a rollout of its own."""
+class Sampler(RepeatedAnswerer):
+    """Draw answers to one case, each at temperature 1 with a rollout of its own, and vote."""
 
     def forward(self, case: Case, inputs: Inputs) -> dspy.Prediction:
         """Return the first of the samples that give the voted answer.
@@ -33,21 +33,12 @@ class Sampler(Answerer):
             InvalidAnswerError: No attempt at one of the samples gave an option.
         """
         wanted = {name: inputs[name] for name in self.answer.signature.input_fields}
-        drawn = [self._sample(case, wanted, number) for number in range(1, SAMPLES + 1)]
+        drawn = self.draw(case, wanted)
         codes = {str(number): int(sample.answer) for number, sample in enumerate(drawn)}
         chosen = vote(case.question, codes)
         winner = next(sample for sample in drawn if sample.answer == chosen)
         self._record(wanted, winner)
         return winner
-
-    def _sample(self, case: Case, inputs: Inputs, number: int) -> dspy.Prediction:
-        reply: object = ""
-        # Rollouts of retries lie beyond those of all samples, or one would repeat the other.
-        for rollout in range(number, number + SAMPLES * (self.retries + 1), SAMPLES):
-            prediction, reply = self._attempt(case.question, dict(inputs), rollout)
-            if prediction is not None:
-                return prediction
-        raise InvalidAnswerError(case.question.id, reply, case.question.codes)
 
 
 class SelfConsistency(BaselineModule):
@@ -65,7 +56,7 @@ class SelfConsistency(BaselineModule):
 
     def __init__(self, *, demo_facts: int = DEMO_FACTS) -> None:
         super().__init__()
-        self.direct = Sampler(AnswerDirectly, demo_facts=demo_facts)
+        self.direct = Sampler(AnswerDirectly, samples=SAMPLES, demo_facts=demo_facts)
 
     def forward(self, case: Case) -> dspy.Prediction:
         """See the class."""

@@ -184,8 +184,8 @@ class Informative:
         # A question is no aim of its own.
         share[np.array([s.start for s in spans])[:, None] == _owners(aims, sizes)] = 0.0
         weight = np.repeat(1.0 / np.array(sizes), sizes) / len(aims)
-        found: Array = np.round(np.maximum(0.0, -0.5 * np.log1p(-share) @ weight), DECIMALS)
-        return found
+        told: Array = -0.5 * np.log1p(-share) @ weight
+        return np.maximum(0.0, told).round(DECIMALS)
 
 
 def _columns(question: Question, codes: npt.NDArray[Any]) -> Array:
