@@ -87,10 +87,11 @@ def _data(job: Job) -> str:
     if not data:
         return "What data the runs are of is not in the store."
     worded = f", wording {book['wording']}" if book.get("wording") else ""
+    drawn = _sentence(job.details.get("drawn", {}).get("split"))
     return (
         f"Data: {data.get('stamp') or 'a survey file'}, {data.get('rows', 0):,} respondents, "
         f"sha256 {str(data.get('digest', ''))[:12]}; codebook {book.get('id', 'unknown')} version "
-        f"{book.get('version', '?')}{worded}. {_sentence(job.details.get('drawn', {}).get('split'))}"
+        f"{book.get('version', '?')}{worded}. {drawn}"
     ).strip()
 
 
@@ -129,11 +130,9 @@ def _arms(setting: Setting, jobs: list[Job]) -> str:
     told = sorted({arm.params["teleprompter"] for arm in setting.arms if arm.is_compiled})
     compiled = "no arm is compiled"
     if told:
-        options = [_options(job.config.get("compile", {})) for job in jobs]
-        compiled = (
-            f"compiled arms by {', '.join(told)} ({'; '.join(dict.fromkeys(filter(None, options)))})"
-            ", on train and val people only"
-        )
+        options = dict.fromkeys(_options(job.config.get("compile", {})) for job in jobs)
+        by = f"{', '.join(told)} ({'; '.join(filter(None, options)) or 'no options'})"
+        compiled = f"compiled arms by {by}, on train and val people only"
     return (
         f"Arms: {models}; facts for RAG are found by {embedders}; {compiled}. Every arm with a "
         "language model gets the same facts, encoding, options, parser and retry rule. Cold arms "
@@ -150,7 +149,7 @@ def _scores() -> str:
     what = " ".join(f"{name}: {METRICS[name].what}" for name in SHOWN)
     return (
         f"Scores: {what} Failures count as wrong; below {MIN_COVERAGE:.0%} answered a result is "
-        f"invalid and has no score. Intervals: 95 %, percentile bootstrap of {MIN_DRAWS:,} draws of "
+        f"invalid and has no score. Intervals: 95 %, percentile bootstrap, {MIN_DRAWS:,} draws of "
         "whole respondents; differences are paired by case; crossed intervals draw questions as "
         "well (Owen 2007)."
     )
@@ -184,7 +183,7 @@ def limits(setting: Setting) -> list[str]:
         )
     found.append(
         "A language model may have read the survey's published tables. Accuracy on questions "
-        "whose shares it can recite says little; `evals contamination` measures how much it recalls."
+        "whose shares it can recite says little; `python -m evals contamination` measures it."
     )
     worded = job.manifest.get("codebook", {}).get("wording")
     found.append(

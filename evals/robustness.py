@@ -229,7 +229,8 @@ class _Job:
             lines.append(wrapped(f"**{MACHINERY}**"))
         if study.offline:
             lines.append(
-                "The embedded model gives equal replies to equal requests: no flips on repetition."
+                "The embedded model gives equal replies to equal requests at temperature 0: an arm "
+                "that does not sample cannot flip on repetition."
             )
         if self.role == "test":
             key = f"{study.respondents.digest[:16]}-{study.fold.digest}-{study.split.digest}"

@@ -110,7 +110,10 @@ def _most(found: Robustness) -> str:
     )
     if floor is None:
         return f"{said}."
-    return f"{said}, and {points(floor.flips.estimate)} % when it is merely asked again."
+    said = f"{said}, and {points(floor.flips.estimate)} % when it is merely asked again"
+    if worst.above is None or not worst.above.low > 0:
+        return f"{said}; that it changes more than on repetition is not shown."
+    return f"{said}."
 
 
 def _moved(found: Robustness) -> str:

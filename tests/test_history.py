@@ -99,6 +99,7 @@ def tables(text: str) -> list[list[list[str]]]:
     return found
 
 
+@pytest.mark.slow
 def test_the_report_has_tables_for_each_way_to_grow_cold_and_warm(ran: Ran) -> None:
     """Every arm, order and point is there, and cold and warm never meet in a table."""
     found = tables(ran.text)
@@ -116,6 +117,7 @@ def test_the_report_has_tables_for_each_way_to_grow_cold_and_warm(ran: Ran) -> N
     assert "all orders" in {row[1] for row in slopes[0]}
 
 
+@pytest.mark.slow
 def test_the_report_says_what_it_is_and_what_was_drawn(ran: Ran) -> None:
     """That it is machinery, whether something is learned, who was asked, and what it cost."""
     text = " ".join(ran.text.split())
@@ -129,6 +131,7 @@ def test_the_report_says_what_it_is_and_what_was_drawn(ran: Ran) -> None:
     assert "minus that of nearest" not in text
 
 
+@pytest.mark.slow
 def test_each_arm_and_order_is_a_run_whose_curve_has_steps(ran: Ran) -> None:
     """The steps are the answers known; the first and the last are the same in all orders."""
     assert ran.text
@@ -152,6 +155,7 @@ def test_each_arm_and_order_is_a_run_whose_curve_has_steps(ran: Ran) -> None:
     assert found["nearest-respondents, asked"]["params"]["knows"] == "warm"
 
 
+@pytest.mark.slow
 def test_the_last_point_is_the_ordinary_benchmark(ran: Ran) -> None:
     """With all known, the answers are those of `evals run` on the same cases."""
     assert ran.text
@@ -164,6 +168,7 @@ def test_the_last_point_is_the_ordinary_benchmark(ran: Ran) -> None:
     assert kept[columns].values.tolist() == result.frame[columns].values.tolist()
 
 
+@pytest.mark.slow
 def test_all_rows_of_a_curve_are_kept_for_whoever_wants_another_slope(ran: Ran) -> None:
     """One row for each case and point."""
     assert ran.text
@@ -175,6 +180,7 @@ def test_all_rows_of_a_curve_are_kept_for_whoever_wants_another_slope(ran: Ran) 
     assert sorted(set(rows["share"])) == list(SHARES)
 
 
+@pytest.mark.slow
 def test_the_job_keeps_report_numbers_and_picture(ran: Ran, store: Path) -> None:
     """Aggregates only: no key of a person is in them."""
     tracker = Tracker()
@@ -195,6 +201,7 @@ def test_the_job_keeps_report_numbers_and_picture(ran: Ran, store: Path) -> None
     assert not any(key in text for key in keys for text in (report, json.dumps(data)))
 
 
+@pytest.mark.slow
 def test_no_request_ever_tells_the_answer_to_what_is_asked(ran: Ran) -> None:
     """Of the question that is put, no fact and no later answer is in the prompt."""
     with open_study(job(), cache=ResponseCache()) as study:
@@ -262,6 +269,21 @@ def test_an_estimate_comes_before_the_first_call(capsys: pytest.CaptureFixture[s
     said = capsys.readouterr().out
     assert "estimate, nothing of it cached" in said
     assert "nearest-respondents" in said
+
+
+def test_two_points_of_one_order_are_a_whole_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The least there can be: tables, sentences, a run for each arm, a picture."""
+    monkeypatch.setattr("evals.history.SHARES", (0.0, 1.0))
+    monkeypatch.setattr("evals.history.ORDERS", {"asked": ""})
+    monkeypatch.setattr("evals.history.RIVALS", ("rag",))
+    with living_in(tmp_path) as folder:
+        text = go(job()).text
+        assert "the slope of single minus that of RAG is" in " ".join(text.split())
+        assert [len(table) for table in tables(text)] == [3, 5] * len(GROWTHS)
+        assert set(children(Tracker())) == {"single, asked", "rag, asked"}
+        assert len(list(folder.glob(f"**/{PICTURE}"))) == 1
 
 
 def test_what_does_not_fit_is_refused_before_the_first_call() -> None:

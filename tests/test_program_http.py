@@ -51,6 +51,20 @@ def offline(program: dspy.Module, *questions: str) -> list[Outcome]:
         return simulate(program, [example(question) for question in questions], lm=lm)
 
 
+class Peers:
+    """Stands in for an index of similar people."""
+
+    def text(self, case: object) -> str:
+        """Return what they answered."""
+        return "Of 20 people most like you, 13 answered 2 and 7 answered 3."
+
+
+def bound(variant: str) -> ValueSim:
+    """Return a variant, with similar people where it reads them."""
+    program = ValueSim(variant)
+    return program.bind(peers=Peers()) if program.spec.peers else program  # type: ignore[arg-type]
+
+
 def said(outcomes: list[Outcome]) -> list[tuple[Any, ...]]:
     """Return what was answered and how it was decided."""
     return [(o.question, o.status, o.answer, o.decision, dict(o.views)) for o in outcomes]
@@ -61,10 +75,10 @@ def test_a_program_answers_over_http_as_it_does_in_the_process(variant: str) -> 
     """By DSPy's own client the same prompts arrive, and the same answers come back."""
     questions = ("Q69", "Q241", "Q8")
     with LoopbackServer(lexical_reply, key=KEY) as server:
-        found = ask(server, ValueSim(variant), *questions)
+        found = ask(server, bound(variant), *questions)
         assert set(server.paths) == {"/v1/chat/completions"} and set(server.keys) == {KEY}
         assert len(server.requests) == sum(outcome.paid for outcome in found)
-    assert said(found) == said(offline(ValueSim(variant), *questions))
+    assert said(found) == said(offline(bound(variant), *questions))
     assert {outcome.status for outcome in found} == {"answered"}
 
 

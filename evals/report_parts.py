@@ -1,0 +1,262 @@
+"""The sections of a report, each made of what there is; what is missing is said."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pandas as pd
+
+from evals.probabilistic import brier, ece, log_loss, reliability_table
+from evals.report_arms import LOGGED, Evidence, Job, Setting
+from evals.report_cells import NONE, str_keys
+from evals.report_numbers import (
+    by_group,
+    failure_reasons,
+    featured,
+    headline,
+    matching,
+    question_variances,
+    setting_numbers,
+)
+from evals.report_page import Bullets, Picture, Section, Text
+from evals.report_pictures import costs, curves, forest, groups, reliability, variances
+from evals.report_tables import (
+    Table,
+    arms_table,
+    failures_table,
+    first_table,
+    group_table,
+    variance_table,
+)
+from evals.report_words import MACHINERY, is_machinery, limits, methods
+
+Part = Text | Bullets | Table | Picture
+GROUPED = {
+    "section": "topic",
+    "kind": "kind of question",
+    "scale_kind": "kind of scale",
+    "country": "country",
+    "sex": "sex",
+    "age": "age",
+    "education": "education",
+}
+"""Columns by which cases are broken down, and what they are called."""
+DRAWN = ("section", "kind")
+COLD_ONLY = "Cold arms only. Bars: 95 % intervals by respondent"
+
+
+def setting_sections(setting: Setting, place: int, of: int) -> list[Section]:
+    """Return the sections of one setting.
+
+    Args:
+        setting: Arms that were measured alike.
+        place: Its place, from 1; files of later ones end in it.
+        of: How many settings there are.
+    """
+    numbers = setting_numbers(setting)
+    tail = f"-{place}" if of > 1 else ""
+    lead = f"{place}. " if of > 1 else ""
+    made = {
+        "First table": _first(setting, numbers),
+        "Differences": _differences(numbers),
+        "All arms": _all(setting, numbers),
+        "Topics and kinds of question": _groups(setting, numbers, "section", "kind", "scale_kind"),
+        "Groups of people": _groups(setting, numbers, "country", "sex", "age", "education"),
+        "Spread of answers": _variances(setting, numbers),
+        "Calibration": _calibration(setting, numbers),
+        "Cost": _costs(setting, numbers),
+        "Failures": iter([failures_table(failure_reasons(setting), numbers, setting)]),
+    }
+    sections = [Section(f"{lead}{title}", _renamed(parts, tail)) for title, parts in made.items()]
+    return [section for section in sections if section.parts]
+
+
+def closing_sections(evidence: Evidence) -> list[Section]:
+    """Return what stands under all settings: curves, other jobs' tables, methods, limits."""
+    found = [Section("Learning curve", tuple(_curves(job))) for job in evidence.jobs if job.curve]
+    if not found:
+        missing = Text("No run of `python -m evals history` was given: there is no learning curve.")
+        found = [Section("Learning curve", (missing,))]
+    for job in evidence.jobs:
+        if job.subject in LOGGED and job.table:
+            found.append(Section(LOGGED[job.subject], (Text(job.table, "as_is"),)))
+    several = len(evidence.settings) > 1
+    for setting in evidence.settings:
+        title = f"Methods: {setting.title}" if several else "Methods"
+        found.append(Section(title, tuple(Text(part) for part in methods(setting))))
+    if evidence.settings:
+        lines = dict.fromkeys(line for setting in evidence.settings for line in limits(setting))
+        found.append(Section("Limits", (Bullets(tuple(lines)),)))
+    return found
+
+
+def opening_section(evidence: Evidence, date: str, cards: dict[str, str]) -> Section:
+    """Return what stands under the title: what is in it, warnings, cards.
+
+    Args:
+        evidence: What the report is made from.
+        date: When it was written.
+        cards: File to the sentence that names it.
+    """
+    arms = sum(len(setting.arms) for setting in evidence.settings)
+    names = ", ".join(dict.fromkeys(job.name for job in evidence.jobs if job.name)) or "single arms"
+    lines = [f"{setting.title}: {len(setting.arms)} arms" for setting in evidence.settings]
+    parts: list[Part] = [Text(f"{names}; {arms} arms; written on {date}. Aggregates only.")]
+    if any(is_machinery(setting) for setting in evidence.settings):
+        parts.append(Text(MACHINERY, "banner"))
+    if len(lines) > 1:
+        parts.append(Text("Arms that were not measured alike stand in settings of their own:"))
+        parts.append(Bullets(tuple(lines)))
+    parts += [Text(sentence) for sentence in cards.values()]
+    return Section("", tuple(parts))
+
+
+def _renamed(parts: Iterator[Part], tail: str) -> tuple[Part, ...]:
+    from dataclasses import replace
+
+    return tuple(
+        replace(part, name=f"{part.name}{tail}") if isinstance(part, Table | Picture) else part
+        for part in parts
+    )
+
+
+def _first(setting: Setting, numbers: pd.DataFrame) -> Iterator[Part]:
+    yield first_table(setting, numbers, "first-table")
+    lines = list(_claims(setting, numbers))
+    if lines:
+        yield Bullets(tuple(lines))
+
+
+def _claims(setting: Setting, numbers: pd.DataFrame) -> Iterator[str]:
+    """Say compiled ValueSim minus RAG in a sentence for each kind of fold, both intervals."""
+    *_, (own, is_compiled) = headline(setting).values()
+    for strategy in setting.strategies:
+        for arm in matching(setting.of(strategy, "cold"), own, is_compiled):
+            is_row = (numbers["strategy"] == strategy) & (numbers["arm"] == arm.label)
+            row = numbers[is_row].iloc[0]
+            if row["accuracy_minus_low"] == row["accuracy_minus_low"]:
+                low, high = 100 * row["accuracy_minus_low"], 100 * row["accuracy_minus_high"]
+                verdict = "no difference is shown"
+                if low > 0 or high < 0:
+                    verdict = "it is better" if low > 0 else "it is worse"
+                yield (
+                    f"{strategy} folds: {arm.label} minus {row['minus']} is "
+                    f"{100 * row['accuracy_minus']:+.1f} points of accuracy [{low:.1f}, "
+                    f"{high:.1f}] by respondent: {verdict}."
+                )
+
+
+def _differences(numbers: pd.DataFrame) -> Iterator[Part]:
+    png = forest(numbers)
+    if png is None:
+        yield Text("No differences: there is no RAG on the same cases as another arm.")
+        return
+    caption = f"Paired differences in accuracy to the reference. {COLD_ONLY}."
+    yield Picture("differences", png, caption, "Forest plot of differences in accuracy by fold")
+
+
+def _all(setting: Setting, numbers: pd.DataFrame) -> Iterator[Part]:
+    for knows in ("cold", "warm"):
+        table = arms_table(setting, numbers, knows, f"{knows}-arms")
+        if table is not None:
+            yield table
+
+
+def _groups(setting: Setting, numbers: pd.DataFrame, *columns: str) -> Iterator[Part]:
+    for column in columns:
+        name, table = GROUPED[column], by_group(setting, column)
+        png = groups(table, name) if column in DRAWN else None
+        if png is not None:
+            caption = f"Accuracy by {name}. {COLD_ONLY}."
+            yield Picture(f"by-{column}", png, caption, f"Accuracy of arms by {name}")
+        shown = group_table(table, numbers, setting, column, f"Results by {name}")
+        if shown is not None:
+            yield shown
+
+
+def _variances(setting: Setting, numbers: pd.DataFrame) -> Iterator[Part]:
+    ratios = question_variances(setting)
+    table, png = variance_table(ratios, setting, numbers), variances(ratios)
+    if table is None or png is None:
+        yield Text("No ordinal question was put to ten people or more: there is no spread to show.")
+        return
+    caption = (
+        "Variance of answers over that of people; each mark is a question, the bar the median. "
+        "Left of 1 the answers are too much alike."
+    )
+    yield Picture("variance", png, caption, "Variance ratio of each question by arm and fold")
+    yield table
+
+
+def _calibration(setting: Setting, numbers: pd.DataFrame) -> Iterator[Part]:
+    bins, rows = [], []
+    for strategy in setting.strategies:
+        for arm in setting.of(strategy, "cold"):
+            table = pd.DataFrame() if arm.frame is None else reliability_table(arm.frame)
+            if arm.frame is not None and len(table):
+                found = {"strategy": strategy, "arm": arm.label}
+                named = {"confidence": "said", "accuracy": "right"}
+                bins.append(table.rename(columns=named).assign(**found))
+                scores = {"ece": ece, "log_loss": log_loss, "brier": brier}
+                rows.append(found | {name: make(arm.frame) for name, make in scores.items()})
+    if not bins:
+        yield Text("No arm of this report gave probabilities: there is no calibration to show.")
+        return
+    png = reliability(pd.concat(bins, ignore_index=True))
+    if png is not None:
+        caption = (
+            "How often answers were right over how probable they were said to be; dashed: honest."
+        )
+        yield Picture(
+            "calibration", png, caption, "Reliability of the probabilities by arm and fold"
+        )
+    cells = [
+        (r["strategy"], r["arm"], *(f"{r[name]:.3f}" for name in ("ece", "log_loss", "brier")))
+        for r in rows
+    ]
+    heads = ("folds", "arm", "calibration error", "log-loss", "Brier")
+    about = f"{setting.role}set, cold arms with probabilities; lower is better"
+    frame = pd.DataFrame(rows)
+    yield Table("calibration", "Probabilities", about, frame, heads, tuple(cells))
+
+
+def _costs(setting: Setting, numbers: pd.DataFrame) -> Iterator[Part]:
+    wanted = [arm.label for strategy in setting.strategies for arm in featured(setting, strategy)]
+    png = costs(numbers, list(dict.fromkeys(wanted)))
+    if png is not None:
+        caption = (
+            f"Accuracy over the tokens that a case needs, on a logarithmic axis. {COLD_ONLY}; "
+            "arms without a language model are left out."
+        )
+        yield Picture("cost", png, caption, "Accuracy over tokens a case by fold")
+
+
+def _curves(job: Job) -> Iterator[Part]:
+    points, gaps = (pd.DataFrame(job.curve.get(name, [])) for name in ("points", "differences"))
+    for knows in ("cold", "warm"):
+        own = points[points["knows"] == knows] if len(points) else points
+        png = curves(own)
+        if png is not None:
+            caption = (
+                f"Accuracy of {knows} arms over the answers known of a person; bands: 95 % "
+                f"intervals by respondent. Job {job.name} ({job.run_id[:8]})."
+            )
+            alt = f"Learning curves of {knows} arms"
+            yield Picture(f"learning-curve-{knows}", png, caption, alt)
+    if gaps.empty:
+        yield Text("No difference in slope: no rival was measured on the same cases.")
+        return
+    rows = tuple(
+        (r["growth"], f"{r['variant']} minus {r['rival']}", _slope(r))
+        for r in map(str_keys, gaps.to_dict("records"))
+    )
+    heads = ("what grows", "slopes", "points of accuracy [95 %]")
+    about = "points gained from nothing known to all known; paired, by respondent, over all orders"
+    yield Table("slopes", "Differences in slope", about, gaps, heads, rows)
+
+
+def _slope(row: dict[str, object]) -> str:
+    middle, low, high = (row[name] for name in ("difference", "low", "high"))
+    if middle is None or middle != middle:
+        return NONE
+    return f"{100 * float(str(middle)):+.1f} [{100 * float(str(low)):.1f}, {100 * float(str(high)):.1f}]"
