@@ -57,9 +57,9 @@ def draw_curves(curves: Sequence[Curve], title: str, *, evidence: str = "") -> b
         row[0].set_ylabel("accuracy (higher is better)", fontsize=9)
     for axes in panels[-1]:
         axes.set_xlabel("answers known of a person (mean)", fontsize=9)
-    parts = [title, "bars: 95 % interval by respondent", WARM if _is_mixed(curves) else ""]
+    parts = ["bars: 95 % interval by respondent", WARM if _is_mixed(curves) else ""]
     parts.append(MADE_UP if evidence.startswith("synthetic") else "")
-    figure.suptitle("; ".join(filter(None, parts)), x=0.01, ha="left", fontsize=9)
+    figure.suptitle(f"{title}\n{'; '.join(filter(None, parts))}", x=0.01, ha="left", fontsize=9)
     handles, labels = panels[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=9, frameon=False)
     buffer = io.BytesIO()

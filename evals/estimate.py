@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import dspy
 
-from evals.baselines import BaselineModule, Blank
+from evals.baselines import BaselineModule, Blank, SingleBattery
 from valuesim_dspy.case import Case
 from valuesim_dspy.ensemble import Ensemble
 from valuesim_dspy.errors import ConfigError
@@ -107,6 +107,8 @@ def _requests(program: dspy.Module, examples: Sequence[dspy.Example]) -> tuple[i
     """Return how many different requests a set makes of a predictor, at least and at most."""
     if not isinstance(program, BaselineModule):
         return len(examples), len(examples)
+    if isinstance(program, SingleBattery):
+        return (program.requests(examples),) * 2
     # A program that chooses what it reads of a person may read the same of two.
     questions = len({example.case.question.id for example in examples})
     return questions, questions if isinstance(program, Blank) else len(examples)

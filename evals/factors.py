@@ -39,6 +39,7 @@ FACTORS: tuple[Factor, ...] = (
     Factor("response style in one call", "single", ("single-habits", "behavioral-facts")),
     Factor("how many facts are retrieved", "rag", ("rag-10", "rag-30", "single")),
     Factor("how the question is searched for", "rag", ("rag-query", "embedding-transfer")),
+    Factor("several questions in a call", "single", ("single-battery",)),
     Factor("as many calls", "self-consistency", ("placebo", "full")),
     Factor("who is known", "rag", ("blank", "demographics", "other-profile")),
     Factor("no language model", "battery-mean", ("uniform", "embedding-transfer")),

@@ -112,8 +112,8 @@ class Growing:
             message = "no such way to grow"
             raise ConfigError(message, key="growth", value=point.growth, allowed=GROWTHS)
         order = self._order(profile, point.growth, point.order)
-        first = {*order[: round(point.share * len(order))]}
-        answered = [name for name in order if name in first and name in profile.answers]
+        facts = {*told(profile)}
+        answered = [name for name in order[: round(point.share * len(order))] if name in facts]
         if point.growth == PROFILE:
             return masked(profile, answered), ()
         codes, codebook = profile.answers, profile.codebook

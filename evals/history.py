@@ -6,10 +6,8 @@ import hashlib
 import json
 import math
 import random
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import dspy
 import pandas as pd
@@ -27,9 +25,8 @@ from evals.past_runs import count_test_read
 from evals.progress import Progress
 from evals.slopes import Curve, area, slope
 from evals.study import Study, open_study
-from evals.tracked_runs import JobRun
+from evals.tracked_runs import PICTURES, JobRun
 from evals.tracking import Tracker
-from evals.trial_runs import PICTURES
 from valuesim_dspy.config import JobConfig
 from valuesim_dspy.errors import ConfigError
 from valuesim_dspy.lm import preflight
@@ -225,10 +222,8 @@ class _Job:
         report = history_report(study, curves, self.role, notes)
         run.log_text(report, "table.md")
         run.log_json(curve_data(curves, study.config.variant), DATA)
-        with tempfile.TemporaryDirectory() as folder:
-            title = f"{study.config.name}: accuracy on the {self.role}set"
-            Path(folder, PICTURE).write_bytes(draw_curves(curves, title, evidence=study.evidence))
-            run.tracker.log_folder(run.run_id, Path(folder), PICTURES)
+        title = f"{study.config.name}: accuracy on the {self.role}set"
+        run.log_pictures({PICTURE: draw_curves(curves, title, evidence=study.evidence)})
         run.note(report)
         where = f"{DATA} and {PICTURES}/{PICTURE} are with it; open it with: make ui"
         return f"{report}\nMLflow run {run.run_id}: {where}"

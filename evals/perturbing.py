@@ -42,7 +42,8 @@ _END = re.compile(r"\b(\d+)(?= \()")
 Item = TypeVar("Item")
 
 
-@dataclass(frozen=True, eq=False)
+# Without a repr of their own: that of what they stand for may be seen in a log, a history not.
+@dataclass(frozen=True, eq=False, repr=False)
 class PerturbedCase(Case):
     """A case as it is shown in place of another.
 
@@ -66,7 +67,7 @@ class PerturbedCase(Case):
         return habits_text(replace(self.original, history=self.history) if self.original else self)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ShuffledProfile(Profile):
     """A profile whose facts stand in another order, the same for all of a person's questions."""
 

@@ -165,8 +165,8 @@ def read_evidence(tracker: Tracker, run_ids: Iterable[str]) -> Evidence:
             if job.subject not in LOGGED and job.subject != HISTORY:
                 found[arm_id] = (summary, job)
     groups: dict[tuple[str, ...], list[tuple[Mapping[str, Any], Job]]] = {}
-    for summary, job in found.values():
-        groups.setdefault(_key(summary, job), []).append((summary, job))
+    for pair in found.values():
+        groups.setdefault(_key(*pair), []).append(pair)
     # The testset reports, so it comes first.
     ordered = sorted(groups.items(), key=lambda item: item[0][0] != "test")
     settings = [_setting(tracker, key, members) for key, members in ordered]
@@ -236,13 +236,15 @@ def _setting(
         groups.setdefault((strategy, label), []).append((summary, job))
     arms = []
     for (strategy, label), runs in groups.items():
-        runs = sorted(runs, key=lambda pair: str(pair[0]["params"]["fold"]))
-        frames = [_frame(tracker, summary["run_id"]) for summary, _ in runs]
+        by_fold = sorted(runs, key=lambda pair: str(pair[0]["params"]["fold"]))
+        frames = [_frame(tracker, summary["run_id"]) for summary, _ in by_fold]
         known = [frame for frame in frames if frame is not None]
         whole = pd.concat(known, ignore_index=True) if len(known) == len(frames) else None
-        arms.append(Arm(label, strategy, tuple(one for one, _ in runs), whole, runs[0][1]))
+        arms.append(Arm(label, strategy, tuple(one for one, _ in by_fold), whole, by_fold[0][1]))
     arms.sort(key=lambda arm: STRATEGIES.index(arm.strategy))
-    return Setting(key[2], key[0], tuple(arms))
+    most = arms[0].job.config.get("protocol", {}).get("targets")
+    asked = f"at most {most} targets a person" if most else "all targets"
+    return Setting(f"{key[0]}set, {key[2]}, {asked}", key[0], tuple(arms))
 
 
 def _frame(tracker: Tracker, run_id: str) -> pd.DataFrame | None:
@@ -281,7 +283,6 @@ def _titled(settings: Sequence[Setting]) -> tuple[Setting, ...]:
     """Give every setting a title of its own."""
     titled = []
     for place, setting in enumerate(settings, 1):
-        title = f"{setting.role}set, {setting.title}"
         lead = f"Setting {place}: " if len(settings) > 1 else ""
-        titled.append(replace(setting, title=f"{lead}{title}"))
+        titled.append(replace(setting, title=f"{lead}{setting.title}"))
     return tuple(titled)

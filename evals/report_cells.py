@@ -27,11 +27,15 @@ def interval_text(row: Row, name: str, *, scale: float = 100.0, form: str = ".1f
     middle, low, high = (row.get(f"{name}{end}", float("nan")) for end in ("", "_low", "_high"))
     if middle != middle:
         return NONE
-    bare = form.lstrip("+")
-    text = format(round(middle * scale, 6) + 0.0, form)
+    text = _no_minus_zero(format(middle * scale, form))
     if low != low:
         return text
-    return f"{text} [{format(low * scale + 0.0, bare)}, {format(high * scale + 0.0, bare)}]"
+    ends = (_no_minus_zero(format(end * scale, form.lstrip("+"))) for end in (low, high))
+    return f"{text} [{', '.join(ends)}]"
+
+
+def _no_minus_zero(text: str) -> str:
+    return text if text.strip("+-0.") else text.replace("-", "+" if text[0] in "+-" else "")
 
 
 def _score(row: Row) -> str:
@@ -80,17 +84,12 @@ ARMS: Columns = (
     ("calls a case", _plain("calls_per_case", ".2f")),
     ("tokens a case", _plain("tokens_per_case", ",.0f")),
 )
-GROUP: Columns = (
-    ("people", _plain("people", ",.0f")),
-    ("questions", _plain("questions", ",.0f")),
-    ("cases", _plain("cases", ",.0f")),
-    ("accuracy % [95 %]", lambda row: interval_text(_as_accuracy(row), "accuracy")),
-    ("nMAE", _plain("nmae", ".3f")),
-)
 
 
-def _as_accuracy(row: Row) -> Row:
-    return {"accuracy": row["accuracy"]} | {f"accuracy_{e}": row[e] for e in ("low", "high")}
+def group_accuracy(row: Row) -> str:
+    """Return the accuracy of an arm in a group, as `results_by` has it."""
+    ends = {f"accuracy_{end}": row[end] for end in ("low", "high")}
+    return interval_text({"accuracy": row["accuracy"], **ends}, "accuracy")
 
 
 def lines(rows: Sequence[Row], columns: Columns, *names: str) -> tuple[tuple[str, ...], ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ SEED = 0
 NAN = float("nan")
 RAG, FULL_INFO, VOTED, VALUESIM = "rag", "single", "self-consistency", "full"
 WARM_REFERENCE = "country-mode"
+SINGLE_CALL = ("rag", "rag-10", "rag-30", "rag-peers", "single", "single-habits", "demographics")
 FEATURED = 4
 """At most so many arms are broken down by topic, group and question."""
 _ENDS = ("", "_low", "_high")
@@ -121,6 +123,34 @@ def setting_numbers(setting: Setting) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def best_compiled_call(arms: Iterable[Arm]) -> list[Arm]:
+    """Return the compiled arm of one call a case that was right most often; none, or one."""
+    known = [arm for arm in arms if arm.is_compiled and arm.is_valid and arm.frame is not None]
+    single = [arm for arm in known if arm.params["variant"] in SINGLE_CALL]
+    return sorted(single, key=lambda arm: -_right(arm))[:1]
+
+
+def claim(arm: Arm, rival: Arm) -> str:
+    """Return the difference in accuracy of two arms in a sentence, both intervals in it."""
+    gap = _minus(arm, rival)
+    names = f"{arm.label} minus {rival.label}"
+    if gap["accuracy_minus_low"] != gap["accuracy_minus_low"]:
+        return f"{names} is not told: they are not both valid on the same cases."
+    ends = [100 * gap[f"accuracy_minus{end}"] for end in ("_low", "_high")]
+    wide = [100 * gap[f"accuracy_minus_crossed{end}"] for end in ("_low", "_high")]
+    is_shown = ends[0] > 0 or ends[1] < 0
+    verdict = "the interval leaves out 0" if is_shown else "no difference is shown"
+    return (
+        f"{names} is {100 * gap['accuracy_minus']:+.1f} points of accuracy, [{ends[0]:.1f}, "
+        f"{ends[1]:.1f}] by respondent ({verdict}), [{wide[0]:.1f}, {wide[1]:.1f}] where "
+        "questions are drawn too."
+    )
+
+
+def _right(arm: Arm) -> float:
+    return 0.0 if arm.frame is None else float(arm.frame["correct"].mean())
+
+
 def by_group(setting: Setting, column: str) -> pd.DataFrame:
     """Return `evals.subgroups.results_by` of the featured arms, beside strategy and arm."""
     parts = []
@@ -167,11 +197,8 @@ def failure_reasons(setting: Setting) -> pd.DataFrame:
             continue
         lost = arm.frame[arm.frame["status"] != "answered"]
         why = lost["reason"] if "reason" in lost else pd.Series("", index=lost.index)
-        counts = lost.assign(why=why.map(_general)).groupby(["status", "why"]).size()
-        rows += [
-            (arm.strategy, arm.label, str(status), str(reason), int(count))
-            for (status, reason), count in counts.sort_values(ascending=False).items()
-        ]
+        pairs = Counter(zip(lost["status"], why.map(_general), strict=True))
+        rows += [(arm.strategy, arm.label, *pair, n) for pair, n in pairs.most_common()]
     return pd.DataFrame(rows, columns=["strategy", "arm", "status", "reason", "cases"])
 
 

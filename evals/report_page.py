@@ -86,7 +86,7 @@ def html_page(title: str, sections: Sequence[Section]) -> str:
         title: Of the page; the first section stands under it without a heading of its own.
         sections: In their order.
     """
-    links = "".join(
+    links = " ".join(
         f'<a href="#part-{place}">{escape(section.title)}</a>'
         for place, section in enumerate(sections)
         if place

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 import pandas as pd
 
 from evals.probabilistic import brier, ece, log_loss, reliability_table
+from evals.report import MACHINERY
 from evals.report_arms import LOGGED, Evidence, Job, Setting
 from evals.report_cells import NONE, str_keys
 from evals.report_numbers import (
+    RAG,
+    best_compiled_call,
     by_group,
+    claim,
     failure_reasons,
-    featured,
     headline,
     matching,
     question_variances,
@@ -28,7 +32,8 @@ from evals.report_tables import (
     group_table,
     variance_table,
 )
-from evals.report_words import MACHINERY, is_machinery, limits, methods
+from evals.report_words import is_machinery, limits, methods
+from evals.subgroups import LEAST_PEOPLE
 
 Part = Text | Bullets | Table | Picture
 GROUPED = {
@@ -42,6 +47,7 @@ GROUPED = {
 }
 """Columns by which cases are broken down, and what they are called."""
 DRAWN = ("section", "kind")
+MARKED = 6
 COLD_ONLY = "Cold arms only. Bars: 95 % intervals by respondent"
 
 
@@ -69,6 +75,40 @@ def setting_sections(setting: Setting, place: int, of: int) -> list[Section]:
     }
     sections = [Section(f"{lead}{title}", _renamed(parts, tail)) for title, parts in made.items()]
     return [section for section in sections if section.parts]
+
+
+def prompts_section(
+    setting: Setting, digests: Mapping[tuple[str, str], str], place: int, of: int
+) -> Section:
+    """Return which prompts each arm was given, as digests.
+
+    Args:
+        setting: Whose arms.
+        digests: Strategy and label to digest, as `prompt_digests` gives them.
+        place: The setting's place, from 1.
+        of: How many settings there are.
+    """
+    rows = tuple(
+        (*key, arm.params["teleprompter"], arm.params["embedder"], digests[key])
+        for arm in setting.arms
+        for key in [(arm.strategy, arm.label)]
+    )
+    heads = ("folds", "arm", "compiled by", "embedder", "prompts")
+    table = Table(
+        name="prompts",
+        title="Prompts",
+        about="the first digits of the sha256 of instructions, fields and demos",
+        frame=pd.DataFrame(rows, columns=list(heads)),
+        heads=heads,
+        rows=rows,
+        notes=(
+            "Of a program that was kept, its file; of another arm, what the code that wrote this "
+            "report gives it.",
+        ),
+        names=5,
+    )
+    lead, tail = (f"{place}. ", f"-{place}") if of > 1 else ("", "")
+    return Section(f"{lead}Prompts", _renamed(iter([table]), tail))
 
 
 def closing_sections(evidence: Evidence) -> list[Section]:
@@ -112,8 +152,6 @@ def opening_section(evidence: Evidence, date: str, cards: dict[str, str]) -> Sec
 
 
 def _renamed(parts: Iterator[Part], tail: str) -> tuple[Part, ...]:
-    from dataclasses import replace
-
     return tuple(
         replace(part, name=f"{part.name}{tail}") if isinstance(part, Table | Picture) else part
         for part in parts
@@ -122,28 +160,22 @@ def _renamed(parts: Iterator[Part], tail: str) -> tuple[Part, ...]:
 
 def _first(setting: Setting, numbers: pd.DataFrame) -> Iterator[Part]:
     yield first_table(setting, numbers, "first-table")
-    lines = list(_claims(setting, numbers))
+    lines = list(_claims(setting))
     if lines:
         yield Bullets(tuple(lines))
 
 
-def _claims(setting: Setting, numbers: pd.DataFrame) -> Iterator[str]:
-    """Say compiled ValueSim minus RAG in a sentence for each kind of fold, both intervals."""
+def _claims(setting: Setting) -> Iterator[str]:
+    """Say compiled ValueSim minus its rivals in a sentence each, with both intervals."""
     *_, (own, is_compiled) = headline(setting).values()
     for strategy in setting.strategies:
-        for arm in matching(setting.of(strategy, "cold"), own, is_compiled):
-            is_row = (numbers["strategy"] == strategy) & (numbers["arm"] == arm.label)
-            row = numbers[is_row].iloc[0]
-            if row["accuracy_minus_low"] == row["accuracy_minus_low"]:
-                low, high = 100 * row["accuracy_minus_low"], 100 * row["accuracy_minus_high"]
-                verdict = "no difference is shown"
-                if low > 0 or high < 0:
-                    verdict = "it is better" if low > 0 else "it is worse"
-                yield (
-                    f"{strategy} folds: {arm.label} minus {row['minus']} is "
-                    f"{100 * row['accuracy_minus']:+.1f} points of accuracy [{low:.1f}, "
-                    f"{high:.1f}] by respondent: {verdict}."
-                )
+        cold = [arm for arm in setting.of(strategy, "cold") if arm.frame is not None]
+        rivals = [*matching(cold, RAG, False), *matching(cold, RAG, True)]
+        rivals += best_compiled_call(cold)
+        for arm in matching(cold, own, is_compiled):
+            for rival in dict.fromkeys(rivals):
+                if rival is not arm:
+                    yield f"{strategy} folds: {claim(arm, rival)}"
 
 
 def _differences(numbers: pd.DataFrame) -> Iterator[Part]:
@@ -170,8 +202,11 @@ def _groups(setting: Setting, numbers: pd.DataFrame, *columns: str) -> Iterator[
             caption = f"Accuracy by {name}. {COLD_ONLY}."
             yield Picture(f"by-{column}", png, caption, f"Accuracy of arms by {name}")
         shown = group_table(table, numbers, setting, column, f"Results by {name}")
-        if shown is not None:
+        if shown is not None and shown.rows:
             yield shown
+        elif shown is not None:
+            sizes = f"the largest has {table['people'].max()}"
+            yield Text(f"Results by {name}: no group has {LEAST_PEOPLE} people ({sizes}).")
 
 
 def _variances(setting: Setting, numbers: pd.DataFrame) -> Iterator[Part]:
@@ -210,10 +245,8 @@ def _calibration(setting: Setting, numbers: pd.DataFrame) -> Iterator[Part]:
         yield Picture(
             "calibration", png, caption, "Reliability of the probabilities by arm and fold"
         )
-    cells = [
-        (r["strategy"], r["arm"], *(f"{r[name]:.3f}" for name in ("ece", "log_loss", "brier")))
-        for r in rows
-    ]
+    names = ("ece", "log_loss", "brier")
+    cells = [(str(r["strategy"]), str(r["arm"]), *(f"{r[n]:.3f}" for n in names)) for r in rows]
     heads = ("folds", "arm", "calibration error", "log-loss", "Brier")
     about = f"{setting.role}set, cold arms with probabilities; lower is better"
     frame = pd.DataFrame(rows)
@@ -221,8 +254,8 @@ def _calibration(setting: Setting, numbers: pd.DataFrame) -> Iterator[Part]:
 
 
 def _costs(setting: Setting, numbers: pd.DataFrame) -> Iterator[Part]:
-    wanted = [arm.label for strategy in setting.strategies for arm in featured(setting, strategy)]
-    png = costs(numbers, list(dict.fromkeys(wanted)))
+    wanted = [arm for pair in headline(setting).values() for arm in matching(setting.arms, *pair)]
+    png = costs(numbers, list(dict.fromkeys(arm.label for arm in wanted))[:MARKED])
     if png is not None:
         caption = (
             f"Accuracy over the tokens that a case needs, on a logarithmic axis. {COLD_ONLY}; "
@@ -259,4 +292,5 @@ def _slope(row: dict[str, object]) -> str:
     middle, low, high = (row[name] for name in ("difference", "low", "high"))
     if middle is None or middle != middle:
         return NONE
-    return f"{100 * float(str(middle)):+.1f} [{100 * float(str(low)):.1f}, {100 * float(str(high)):.1f}]"
+    gap, *ends = (100 * float(str(value)) for value in (middle, low, high))
+    return f"{gap:+.1f} [{ends[0]:.1f}, {ends[1]:.1f}]"

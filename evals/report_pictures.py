@@ -13,17 +13,19 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+Style = tuple[str, str, Any]
+
 DPI = 150
 WIDTH, TEXT = 7.2, 9.0  # inches and points: 8 points and more where it is a page wide
 GREY = "#555555"
 # Okabe and Ito's colours, each with a shape of its own, so that a print in grey can be read.
-STYLES: tuple[tuple[str, str, str], ...] = (
+STYLES: tuple[Style, ...] = (
     ("#0072B2", "o", "-"),
     ("#D55E00", "s", "--"),
     ("#009E73", "^", "-."),
     ("#CC79A7", "D", ":"),
-    ("#000000", "v", (0, (5, 1))),  # type: ignore[assignment]
-    ("#E69F00", "P", (0, (1, 1))),  # type: ignore[assignment]
+    ("#000000", "v", (0, (5, 1))),
+    ("#E69F00", "P", (0, (1, 1))),
 )
 _CLIP = 2.5
 _STRIP = 0.28
@@ -80,8 +82,8 @@ def groups(table: pd.DataFrame, label: str) -> bytes | None:
             colour, marker, _ = STYLES[at]
             for row in own.to_dict("records"):
                 place = order.index(row["group"]) + (at - (len(arms) - 1) / 2) * step
-                ends = {"accuracy_low": row["low"], "accuracy_high": row["high"]}
-                _bar(axes, {**row, **ends}, "accuracy", place, colour, marker)
+                ends = {"_low": row["low"], "_high": row["high"]}
+                _bar(axes, {"": row["accuracy"], **ends}, "", place, colour, marker)
         for edge in range(1, len(order)):
             axes.axhline(edge - 0.5, color="#E5E5E5", linewidth=0.6)
         _name(axes, f"{strategy} folds", "accuracy, %")
@@ -144,7 +146,9 @@ def reliability(bins: pd.DataFrame) -> bytes | None:
         _name(axes, f"{strategy} folds", "probability said, %")
         axes.set_aspect("equal")
     panels[0].set_ylabel("right, %", fontsize=TEXT)
-    _shapes(figure, {arm: (STYLES[at % len(STYLES)], True) for at, arm in enumerate(arms)})
+    _shapes(
+        figure, {arm: (STYLES[at % len(STYLES)], True) for at, arm in enumerate(arms)}, lined=True
+    )
     return _png(figure)
 
 
@@ -153,8 +157,7 @@ def costs(numbers: pd.DataFrame, labelled: Sequence[str]) -> bytes | None:
 
     Args:
         numbers: As `setting_numbers` gives them; cold arms alone are shown.
-        labelled: Arms with a marker of their own; the others are grey, and the best of what
-            costs no more are named.
+        labelled: Arms with a marker of their own; the others are grey.
     """
     is_shown = (numbers["knows"] == "cold") & (numbers["tokens_per_case"] > 0)
     known = numbers[is_shown & numbers["accuracy"].notna()]
@@ -164,7 +167,6 @@ def costs(numbers: pd.DataFrame, labelled: Sequence[str]) -> bytes | None:
     figure, panels = _panels(len(strategies), 3.8, sharey=True, sharex=True)
     for axes, strategy in zip(panels, strategies, strict=True):
         own = known[known["strategy"] == strategy].sort_values("tokens_per_case")
-        best = -1.0
         for row in own.to_dict("records"):
             x, y = row["tokens_per_case"], 100 * row["accuracy"]
             if row["arm"] in labelled:
@@ -172,12 +174,7 @@ def costs(numbers: pd.DataFrame, labelled: Sequence[str]) -> bytes | None:
                 ends = [[y - 100 * row["accuracy_low"]], [100 * row["accuracy_high"] - y]]
                 axes.errorbar(x, y, ends, color=colour, marker=marker, capsize=2, elinewidth=0.8)
             else:
-                axes.scatter(x, y, s=22, facecolor="white", edgecolor=GREY, zorder=3)
-                if y > best:
-                    axes.annotate(
-                        row["arm"], (x, y), (4, 5), textcoords="offset points", fontsize=8
-                    )
-            best = max(best, y)
+                axes.scatter(x, y, s=18, facecolor="white", edgecolor=GREY)
         axes.set_xscale("log")
         _name(axes, f"{strategy} folds", "tokens a case, needed")
         axes.grid(visible=True, color="#E5E5E5", linewidth=0.6)
@@ -185,6 +182,8 @@ def costs(numbers: pd.DataFrame, labelled: Sequence[str]) -> bytes | None:
     panels[0].set_ylabel("accuracy, %", fontsize=TEXT)
     present = [arm for arm in labelled if arm in set(known["arm"])]
     styles = {arm: (STYLES[labelled.index(arm) % len(STYLES)], True) for arm in present}
+    if set(known["arm"]) - set(present):
+        styles["other arms"] = ((GREY, "o", ""), False)
     _shapes(figure, styles)
     return _png(figure)
 
@@ -217,7 +216,9 @@ def curves(points: pd.DataFrame) -> bytes | None:
                 axes.plot(own["known"], y, color=colour, marker=marker, linestyle=dash)
             _name(axes, f"{way}, {order}", "answers known")
         line[0].set_ylabel("accuracy, %", fontsize=TEXT)
-    _shapes(figure, {arm: (STYLES[at % len(STYLES)], True) for at, arm in enumerate(arms)})
+    _shapes(
+        figure, {arm: (STYLES[at % len(STYLES)], True) for at, arm in enumerate(arms)}, lined=True
+    )
     return _png(figure)
 
 
@@ -249,7 +250,7 @@ def _figure(height: float) -> Figure:
     return Figure(figsize=(WIDTH, min(height, 30.0)), dpi=DPI, layout="constrained")
 
 
-def _panels(count: int, height: float, **shared: bool) -> tuple[Figure, list[Axes]]:
+def _panels(count: int, height: float, **shared: Any) -> tuple[Figure, list[Axes]]:
     figure = _figure(height)
     panels = list(figure.subplots(1, count, squeeze=False, **shared)[0])
     for axes in panels:
@@ -267,17 +268,19 @@ def _name(axes: Axes, title: str, label: str) -> None:
     axes.set_xlabel(label, fontsize=TEXT)
 
 
-def _shapes(figure: Figure, styles: Mapping[str, tuple[tuple[str, str, str], bool]]) -> None:
+def _shapes(
+    figure: Figure, styles: Mapping[str, tuple[Style, bool]], *, lined: bool = False
+) -> None:
     """Put a legend of markers under the panels."""
     from matplotlib.lines import Line2D
 
     handles = [
-        Line2D([], [], color=colour, marker=marker, linestyle=dash, label=name)
+        Line2D([], [], color=colour, marker=marker, linestyle=dash if lined else "", label=name)
         for name, ((colour, marker, dash), _) in styles.items()
     ]
     for handle, (_, is_filled) in zip(handles, styles.values(), strict=True):
         handle.set_markerfacecolor(handle.get_color() if is_filled else "white")
-    place = {"loc": "outside lower center", "ncols": 3, "frameon": False, "fontsize": TEXT}
+    place = {"loc": "outside lower center", "ncols": 4, "frameon": False, "fontsize": TEXT}
     figure.legend(handles=handles, **place)
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from evals.report import KNOWS
 from evals.report_arms import Setting
-from evals.report_cells import ARMS, FIRST, GROUP, NONE, Row, lines, str_keys
+from evals.report_cells import ARMS, FIRST, NONE, Row, group_accuracy, lines, str_keys
 from evals.report_numbers import headline, matching
 from evals.subgroups import LEAST_PEOPLE
 
@@ -57,13 +57,16 @@ def first_table(setting: Setting, numbers: pd.DataFrame, name: str) -> Table:
     rows: list[dict[str, Any]] = []
     extra = [strategy for strategy in setting.strategies if strategy not in EXPECTED]
     for strategy in (*EXPECTED, *extra):
+        if strategy not in setting.strategies:
+            rows.append({"strategy": strategy, "what": "all six arms", "state": "missing"})
+            continue
         for title, (variant, is_compiled) in headline(setting).items():
             found = matching(setting.of(strategy, "cold"), variant, is_compiled)
             if not found:
                 rows.append({"strategy": strategy, "what": title, "state": "missing"})
             for arm in found:
                 of_strategy = numbers[numbers["strategy"] == strategy]
-                line = of_strategy[of_strategy["arm"] == arm.label].iloc[0].to_dict()
+                line = str_keys(of_strategy[of_strategy["arm"] == arm.label].iloc[0].to_dict())
                 rows.append({**line, "what": _titled(title, line)})
     frame = pd.DataFrame(rows)
     missing = [row for row in rows if row["state"] == "missing"]
@@ -110,29 +113,38 @@ def arms_table(setting: Setting, numbers: pd.DataFrame, knows: str, name: str) -
 def group_table(
     groups: pd.DataFrame, numbers: pd.DataFrame, setting: Setting, column: str, title: str
 ) -> Table | None:
-    """Return accuracy and nMAE by a column of cases, each group with its size.
+    """Return accuracy by a column of cases, a group a row with its size, an arm a column.
 
     Args:
-        groups: As `by_group` gives them.
+        groups: As `by_group` gives them; the CSV has all of it, nMAE too.
         numbers: Of the setting's arms.
         setting: Whose arms.
         column: What groups are made by.
         title: What it shows.
+
+    Returns:
+        None where there are not two groups.
     """
     if groups.empty or groups["group"].nunique() < 2:
         return None
-    rows: list[dict[str, Any]] = [
-        {str(key): value for key, value in row.items()} for row in groups.to_dict("records")
-    ]
+    arms = list(dict.fromkeys(groups["arm"]))
+    rows, small = [], 0
+    for (strategy, group), own in groups.groupby(["strategy", "group"], sort=False):
+        cells = {row["arm"]: group_accuracy(str_keys(row)) for row in own.to_dict("records")}
+        if set(cells.values()) == {NONE}:
+            small += 1
+            continue
+        sizes = [f"{own[name].max():,}" for name in ("people", "questions", "cases")]
+        rows.append((str(strategy), str(group), *sizes, *(cells.get(arm, NONE) for arm in arms)))
+    note = f"{small} groups of fewer than {LEAST_PEOPLE} people have no numbers: only their sizes "
     return Table(
         name=f"by-{column.replace('_', '-')}",
         title=title,
-        about=_about(setting, _records(numbers, "cold") or _records(numbers, "warm"), ""),
+        about=f"{_about(setting, _records(numbers, ''), '')}; accuracy in % [95 %]",
         frame=groups,
-        heads=("folds", "arm", "group", *(head for head, _ in GROUP)),
-        rows=lines(rows, GROUP, "arm", "group"),
-        notes=(f"Groups of fewer than {LEAST_PEOPLE} people have no numbers of their own.",),
-        names=3,
+        heads=("folds", "group", "people", "questions", "cases", *arms),
+        rows=tuple(rows),
+        notes=(f"{note}are kept, in the CSV.",) if small else (),
     )
 
 
@@ -156,10 +168,13 @@ def variance_table(ratios: pd.DataFrame, setting: Setting, numbers: pd.DataFrame
         name="variance",
         title="Variance of answers over that of people, by question",
         about=_about(setting, _records(numbers, "cold"), ""),
-        frame=frame,
+        frame=ratios,
         heads=("folds", "arm", "questions", "lower quartile", "median", "upper quartile", "% < 1"),
         rows=rows,
-        notes=("1 is as varied as people are; below 1 the answers are too much alike.",),
+        notes=(
+            "1 is as varied as people are; below 1 the answers are too much alike. Ordinal "
+            f"questions put to at least {LEAST_PEOPLE} people; the CSV has each of them.",
+        ),
     )
 
 
@@ -224,14 +239,11 @@ def _about(setting: Setting, rows: Sequence[Row], knows: str) -> str:
 
 
 def _missing(rows: Sequence[Row]) -> str:
-    if not rows:
-        return ""
     parts = []
     for strategy in dict.fromkeys(row["strategy"] for row in rows):
         gone = [str(row["what"]) for row in rows if row["strategy"] == strategy]
-        whole = len(gone) == len({row["what"] for row in rows}) and len(gone) > 5
-        parts.append(f"{strategy} folds: {'all arms' if whole else '; '.join(gone)}")
-    return f"Missing in the runs of this report: {'. '.join(parts)}."
+        parts.append(f"{strategy} folds: {'; '.join(gone)}")
+    return f"Missing in the runs of this report: {'. '.join(parts)}." if parts else ""
 
 
 def _unpaired(rows: Sequence[Row]) -> list[str]:

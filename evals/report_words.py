@@ -37,18 +37,18 @@ def is_machinery(setting: Setting) -> bool:
     )
 
 
-def prompt_digests(tracker: Tracker, arms: Iterable[Arm]) -> dict[str, str]:
-    """Return 12 hex digits of what each arm is prompted with, by label.
+def prompt_digests(tracker: Tracker, arms: Iterable[Arm]) -> dict[tuple[str, str], str]:
+    """Return 12 hex digits of what each arm is prompted with, by strategy and label.
 
     Of a program that was kept, its file; else the instructions and fields that this code gives
     the arm; "not kept" for a compiled arm without its program, "no prompt" without an LM.
     """
-    return {arm.label: _digest(tracker, arm) for arm in arms}
+    return {(arm.strategy, arm.label): _digest(tracker, arm) for arm in arms}
 
 
-def prompts_digest(digests: Mapping[str, str]) -> str:
+def prompts_digest(digests: Mapping[tuple[str, str], str]) -> str:
     """Return 12 hex digits of all arms' prompts together."""
-    return hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest()[:12]
+    return hashlib.sha256(json.dumps(sorted(digests.items())).encode()).hexdigest()[:12]
 
 
 def _digest(tracker: Tracker, arm: Arm) -> str:

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import datetime
-import shutil
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from evals.model_card import promoted_cards
-from evals.report_arms import Evidence, Setting, read_evidence
+from evals.report_arms import Evidence, read_evidence
 from evals.report_latex import latex_table
 from evals.report_page import Picture, Section, html_page, markdown_page, markdown_table
-from evals.report_parts import closing_sections, opening_section, setting_sections
+from evals.report_parts import (
+    closing_sections,
+    opening_section,
+    prompts_section,
+    setting_sections,
+)
 from evals.report_tables import Table
 from evals.report_words import prompt_digests, prompts_digest
 from evals.tracking import Tracker
 from valuesim_dspy.errors import ConfigError, ValueSimError
 
-PAGE, MARKDOWN = "report.html", "report.md"
+PAGE, MARKDOWN, LISTING = "report.html", "report.md", "files.txt"
 FOLDERS = ("tables", "latex", "pictures", "cards")
 ARTIFACT = "report"
 
@@ -74,10 +78,12 @@ def report_files(
     facts = f"written on {date.isoformat()}"
     for place, setting in enumerate(evidence.settings, 1):
         digests = prompt_digests(tracker, setting.arms)
-        own = setting_sections(setting, place, count)
+        own = [
+            *setting_sections(setting, place, count),
+            prompts_section(setting, digests, place, count),
+        ]
         known = f"Model {setting.arms[0].params['task_lm']}; prompts {prompts_digest(digests)}"
         files |= _tables(own, f"{known}; {facts}")
-        own.append(_prompts(setting, digests, place if count > 1 else 0))
         sections += own
     closing = closing_sections(evidence)
     models = ", ".join(sorted({str(job.tags.get("task_lm", "")) for job in evidence.jobs} - {""}))
@@ -88,6 +94,7 @@ def report_files(
     )
     files[PAGE] = html_page(title, sections).encode()
     files[MARKDOWN] = markdown_page(title, sections).encode()
+    files[LISTING] = "".join(f"{name}\n" for name in sorted([*files, LISTING])).encode()
     return files, sections
 
 
@@ -99,7 +106,7 @@ def check_folder(folder: Path) -> None:
     """
     if folder.exists() and not folder.is_dir():
         raise ConfigError("this is a file, not a folder", key="out", value=str(folder))
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / PAGE).is_file():
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / LISTING).is_file():
         raise ConfigError(
             "the folder is not empty and holds no report; give a new one",
             key="out",
@@ -116,9 +123,8 @@ def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.chmod(0o700)
-        for name in FOLDERS:
-            if (folder / name).is_dir():
-                shutil.rmtree(folder / name)
+        for path in _earlier(folder):
+            path.unlink(missing_ok=True)
         for name, content in files.items():
             path = folder / name
             path.parent.mkdir(mode=0o700, exist_ok=True)
@@ -129,6 +135,14 @@ def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
         raise ValueSimError(
             f"the report cannot be written to {folder} ({error.strerror})"
         ) from None
+
+
+def _earlier(folder: Path) -> list[Path]:
+    """Return the tables, pictures and cards of the report that is there: they alone are removed."""
+    listing = folder / LISTING
+    names = listing.read_text(encoding="utf-8").splitlines() if listing.is_file() else []
+    known = [name.split("/") for name in names]
+    return [folder / n[0] / n[1] for n in known if len(n) == 2 and n[0] in FOLDERS and n[1] != ".."]
 
 
 def _tables(sections: Iterable[Section], facts: str) -> dict[str, bytes]:

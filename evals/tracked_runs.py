@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -25,6 +26,7 @@ IDENTITY, LEVEL, ARM = "valuesim.identity", "valuesim.level", "valuesim.arm"
 PARENT, NOTE, SOURCE = "mlflow.parentRunId", "mlflow.note.content", "mlflow.source.name"
 KEPT_BACK, CASE = "kept_back", "case"
 PREDICTIONS_FILE, PROGRAM_FOLDER, CONFIG_FILE = "predictions.json", "program", "config.json"
+PICTURES = "pictures"
 
 
 class TrackedRun:
@@ -76,6 +78,13 @@ class TrackedRun:
     def log_json(self, content: object, file: str) -> None:
         """Keep plain values as a JSON file; they must hold nothing of a respondent."""
         self.tracker.log_text(self.run_id, json.dumps(content, indent=1, sort_keys=True), file)
+
+    def log_pictures(self, pictures: Mapping[str, bytes]) -> None:
+        """Keep pictures, file name to content; they must show nothing of a respondent."""
+        with tempfile.TemporaryDirectory() as folder:
+            for name, content in pictures.items():
+                Path(folder, name).write_bytes(content)
+            self.tracker.log_folder(self.run_id, Path(folder), PICTURES)
 
     def note(self, markdown: str) -> None:
         """Set the description that the UI shows on the run's page."""
@@ -140,7 +149,7 @@ class JobRun(TrackedRun):
         """Begin the job's run, or continue the one of the same identity."""
         key = {IDENTITY: facts.identity, LEVEL: "job"}
         tags = {**facts.tags, "job": facts.name, SOURCE: facts.command, **key}
-        run_id, continued = _begin_or_continue(tracker, facts.name, key, tags)
+        run_id, continued = begin_or_continue(tracker, facts.name, key, tags)
         job = cls(tracker, run_id, facts, continued=continued)
         tracker.log_params(run_id, {name: str(value) for name, value in facts.params.items()})
         tracker.log_data(run_id, facts.data)
@@ -166,15 +175,16 @@ class JobRun(TrackedRun):
         own = {k: str(whole[k]) for k in ("variant", "teleprompter", "knows")}
         own |= {"job": self.name, SOURCE: self.facts.command, LEVEL: "arm"}
         tags = {**self.facts.tags, **own, **key}
-        run_id, _ = _begin_or_continue(self.tracker, name, key, tags)
+        run_id, _ = begin_or_continue(self.tracker, name, key, tags)
         self.tracker.log_params(run_id, {k: str(whole[k]) for k in ARM_PARAMS})
         self.tracker.log_data(run_id, self.facts.data)
         return ArmRun(self.tracker, run_id, name)
 
 
-def _begin_or_continue(
+def begin_or_continue(
     tracker: Tracker, name: str, key: Mapping[str, str], tags: Mapping[str, str]
 ) -> tuple[str, bool]:
+    """Return the id of the run that bears these tags, and whether it was there before."""
     found = tracker.find(key)
     if not found:
         return tracker.begin(name, tags), False

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 
 from evals.job_facts import JobFacts
 from evals.store_folder import one_at_a_time
@@ -16,12 +14,12 @@ from evals.tracked_runs import (
     SOURCE,
     JobRun,
     TrackedRun,
+    begin_or_continue,
 )
 from evals.tracking import Tracker
 from valuesim_dspy.store import artifact_root
 
 TRIAL, STATE = "valuesim.trial", "valuesim.state"
-PICTURES = "pictures"
 
 
 class TrialRun(TrackedRun):
@@ -45,7 +43,7 @@ class SearchRun(JobRun):
         tags = {**facts.tags, "job": facts.name, SOURCE: facts.command, **key}
         # Of two processes that begin at once, the second finds what the first began.
         with one_at_a_time(artifact_root(tracker.uri)):
-            run_id, continued = _begin_or_continue(tracker, facts.name, key, tags)
+            run_id, continued = begin_or_continue(tracker, facts.name, key, tags)
         search = cls(tracker, run_id, facts, continued=continued)
         tracker.log_params(run_id, {name: str(value) for name, value in facts.params.items()})
         tracker.log_data(run_id, facts.data)
@@ -67,25 +65,7 @@ class SearchRun(JobRun):
         key = {PARENT: self.run_id, TRIAL: str(number)}
         own = {"job": self.name, SOURCE: self.facts.command, LEVEL: "trial", STATE: "running"}
         known = {**self.facts.tags, **own, **tags, **key}
-        run_id, _ = _begin_or_continue(self.tracker, name, key, known)
+        run_id, _ = begin_or_continue(self.tracker, name, key, known)
         self.tracker.log_params(run_id, {key: str(value) for key, value in params.items()})
         self.tracker.log_data(run_id, self.facts.data)
         return TrialRun(self.tracker, run_id, name)
-
-    def log_pictures(self, pictures: Mapping[str, bytes]) -> None:
-        """Keep pictures, file name to content; they must show nothing of a respondent."""
-        with tempfile.TemporaryDirectory() as folder:
-            for name, content in pictures.items():
-                Path(folder, name).write_bytes(content)
-            self.tracker.log_folder(self.run_id, Path(folder), PICTURES)
-
-
-def _begin_or_continue(
-    tracker: Tracker, name: str, key: Mapping[str, str], tags: Mapping[str, str]
-) -> tuple[str, bool]:
-    found = tracker.find(key)
-    if not found:
-        return tracker.begin(name, tags), False
-    tracker.resume(found[0], name)
-    tracker.set_tags(found[0], tags)
-    return found[0], True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -15,8 +14,8 @@ from evals.baselines import BASELINES
 from optimize.planning import find_teleprompter
 from optimize.search_space import Parameter, SearchConfig, Value
 from optimize.teleprompters import TELEPROMPTERS
-from valuesim_dspy.config import JobConfig, parse_job
-from valuesim_dspy.errors import ConfigError, MissingDataError
+from valuesim_dspy.config import JobConfig, override_key, parse_job, read_tables
+from valuesim_dspy.errors import ConfigError
 from valuesim_dspy.program import VARIANTS
 
 TELEPROMPTER, VARIANT, OPTIONS = "compile.teleprompter", "variant", "compile.options."
@@ -144,12 +143,9 @@ def load_search(path: str | Path, overrides: Sequence[str] = ()) -> Plan:
         ConfigError: The file is no TOML, a key is unknown or a value does not fit.
     """
     file = Path(path)
-    own = _read(file)
+    own = read_tables(file)
     for override in overrides:
-        key, equals, text = override.partition("=")
-        if not equals or not all(part.strip() for part in key.split(".")):
-            raise ConfigError(f"{override!r} is not of the form key=value", key="--set")
-        set_key(own, key.strip(), _toml_value(text.strip()))
+        override_key(own, override)
     if not isinstance(own.get("search"), Mapping):
         raise ConfigError(f"{file} has no table [search]", key="search")
     tables = own.pop("search")
@@ -157,7 +153,7 @@ def load_search(path: str | Path, overrides: Sequence[str] = ()) -> Plan:
         search = SearchConfig.model_validate(tables, strict=True)
     except ValidationError as error:
         raise _first_error(error, tables) from None
-    base = _read(file.parent / search.job) if search.job else {}
+    base = read_tables(file.parent / search.job) if search.job else {}
     plan = Plan(search, parse_job(_laid_over(base, {"name": search.study, **own})))
     plan.check()
     return plan
@@ -214,23 +210,6 @@ def _laid_over(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any
         both = isinstance(value, Mapping) and isinstance(below, Mapping)
         merged[key] = _laid_over(below, value) if both and below is not None else value
     return merged
-
-
-def _read(file: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise MissingDataError(f"no job file {file}", "give the path of a .toml file") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file} is not valid TOML: {error}") from error
-
-
-def _toml_value(text: str) -> Value:
-    try:
-        parsed = tomllib.loads(f"value = {text}")
-    except tomllib.TOMLDecodeError:
-        return text
-    return parsed["value"] if len(parsed) == 1 else text
 
 
 def _first_error(error: ValidationError, tables: Mapping[str, Any]) -> ConfigError:

@@ -71,6 +71,8 @@ def test_it_says_that_warm_is_apart_and_people_are_made_up(drawn: list[object]) 
     assert MADE_UP in first
     assert WARM not in second
     assert MADE_UP not in second
+    words = drawn[0]._suptitle.get_window_extent()  # type: ignore[attr-defined]
+    assert words.x1 < drawn[0].bbox.x1  # type: ignore[attr-defined]
 
 
 def test_every_arm_has_a_colour_a_shape_and_a_dash_of_its_own() -> None:

@@ -34,6 +34,7 @@ FLOORS = [
     ["valuesim_dspy.chances", "valuesim_dspy.token_chances"],
     [
         "valuesim_dspy.modules",
+        "valuesim_dspy.several",
         "valuesim_dspy.distributions",
         "valuesim_dspy.panel",
         "valuesim_dspy.fidelity",

@@ -217,6 +217,11 @@ def test_a_paper_fold_counts_questions_as_published() -> None:
                 part, _ = growing.known(profile, Point(PROFILE, RANDOM, share))
                 assert set(told(part)) == set(drawn[:count]) & set(told(profile))
             assert part is profile
+            fixed, history = growing.known(profile, Point(HISTORY, ASKED, 1.0))
+            later = [item.question.id for item in history]
+            assert {*later, *fixed.answers} == set(told(profile))
+            assert later == [name for name in told(profile) if name not in fixed.answers]
+            assert Case(fixed, profile.codebook["Q57"], history).history_text.count("\n- ") > 50
 
 
 def test_a_mask_hides_and_never_copies_more() -> None:

@@ -207,8 +207,11 @@ def test_no_request_ever_tells_the_answer_to_what_is_asked(ran: Ran) -> None:
     with open_study(job(), cache=ResponseCache()) as study:
         targets = {ex.case.question for ex in study.examples("dev")}
         told = [q.fact_text(code, None) for q in targets for code in q.codes]
+        people = sampled(study.examples("dev"), PEOPLE, TARGETS, 42)
+        facts = [fact.text for ex in people for fact in ex.case.profile.facts[1:]]
     asked = [str(request.messages) for request in ran.engine.requests]
     assert len(asked) > 50
+    assert all(any(fact in prompt for prompt in asked) for fact in facts)
     assert not [text for text in told for prompt in asked if text in prompt]
 
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from evals.distributional import DISTRIBUTIONAL
 from evals.individual import INDIVIDUAL
 from evals.metrics import METRICS, MIN_COVERAGE, SCORES, rank_distance, score_frame, skill
+from evals.probabilistic import PROBABILISTIC
 from evals.subgroups import WEIGHTED
 from valuesim_dspy.errors import ConfigError, MissingDataError, SurveyDataError
 from valuesim_dspy.simulate import Outcome
@@ -84,7 +85,8 @@ def test_every_metric_of_seven_cases_is_as_worked_out_by_hand(name: str, expecte
 def test_every_registered_metric_has_a_hand_worked_number_and_says_what_it_is() -> None:
     """No metric is registered without a test, a name of its own, a sentence and a range."""
     tested = test_every_metric_of_seven_cases_is_as_worked_out_by_hand.pytestmark[0].args[1]
-    elsewhere = [metric.name for metric in (*WEIGHTED, *INDIVIDUAL, *DISTRIBUTIONAL)]
+    apart = (*WEIGHTED, *INDIVIDUAL, *DISTRIBUTIONAL, *PROBABILISTIC)
+    elsewhere = [metric.name for metric in apart]
     assert [*(name for name, _ in tested), *elsewhere] == list(METRICS)
     for name, found in METRICS.items():
         assert found.name == name
@@ -111,6 +113,7 @@ def test_the_direction_of_each_metric_is_declared() -> None:
         "wasserstein",
         "wasserstein_by_country",
         "inter_item_deviation",
+        *(metric.name for metric in PROBABILISTIC),
     ]
 
 

@@ -60,6 +60,7 @@ def test_a_case_keeps_who_is_asked_and_what_is_known(name: str) -> None:
     assert after.profile.answers == before.profile.answers
     assert after.history_text == before.history_text
     assert repr(after) == repr(before)
+    assert repr(after.profile) == repr(before.profile)
     assert sorted(after.profile.facts_text.splitlines()) == sorted(
         before.profile.facts_text.splitlines()
     )
@@ -158,7 +159,7 @@ def test_facts_are_shuffled_once_a_person() -> None:
 
 def test_a_person_of_one_fact_has_nothing_to_shuffle() -> None:
     """The case stays as it is, which tells whoever measures to leave it out."""
-    alone = replace(case(), profile=replace(case().profile, answers={}))
+    alone = replace(case(), profile=replace(case().profile, answers={}, known="nothing"))
     assert len(alone.profile.facts) == 1
     assert PERTURBATIONS["facts-shuffled"].change(alone, Asking()) is alone
 

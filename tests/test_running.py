@@ -522,9 +522,11 @@ def test_an_unknown_run_is_missing_data() -> None:
 
 
 def test_every_baseline_can_be_run() -> None:
-    """All of them in one job; the warm ones are not lined up with the cold."""
-    found = rows(go(small_job(protocol={"dev": 3}), list(BASELINES)).table)
-    assert set(found) == set(BASELINES)
+    """All in one job, but for what the embedded model has not; warm ones are not beside cold."""
+    arms = [name for name in BASELINES if name != "single-logprobs"]
+    table = go(small_job(protocol={"dev": 3}), arms).table
+    found = rows(table.split("## Answers as distributions")[0])
+    assert set(found) == set(arms)
     assert found["country-mode"].keys() != found["blank"].keys()
 
 

@@ -193,17 +193,27 @@ def load_job(path: str | Path, overrides: Sequence[str] = ()) -> JobConfig:
         MissingDataError: There is no such file.
         ConfigError: The file is no TOML, a key is unknown or a value does not fit.
     """
+    tables = read_tables(path)
+    tables.setdefault("name", Path(path).stem)
+    for override in overrides:
+        override_key(tables, override)
+    return parse_job(tables)
+
+
+def read_tables(path: str | Path) -> dict[str, Any]:
+    """Read a TOML file as plain tables.
+
+    Raises:
+        MissingDataError: There is no such file.
+        ConfigError: The file is no TOML.
+    """
     file = Path(path)
     try:
-        tables = tomllib.loads(file.read_text(encoding="utf-8"))
+        return tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise MissingDataError(f"no job file {file}", "give the path of a .toml file") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file} is not valid TOML: {error}") from error
-    tables.setdefault("name", file.stem)
-    for override in overrides:
-        _override(tables, override)
-    return parse_job(tables)
 
 
 def parse_job(tables: Mapping[str, Any]) -> JobConfig:
@@ -225,7 +235,12 @@ def parse_job(tables: Mapping[str, Any]) -> JobConfig:
         raise _first_error(error) from error
 
 
-def _override(tables: dict[str, Any], override: str) -> None:
+def override_key(tables: dict[str, Any], override: str) -> None:
+    """Replace a key of tables by ``dotted.key=value``; values are TOML, bare text is text.
+
+    Raises:
+        ConfigError: It is not of that form, or leads through a value.
+    """
     name, equals, text = override.partition("=")
     *path, last = (part.strip() for part in name.split("."))
     if not equals or not all((*path, last)):

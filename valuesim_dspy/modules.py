@@ -78,7 +78,7 @@ class Answerer(dspy.Module):
         if getattr(dspy.settings.lm, "enforce_choices", False):
             arguments["signature"] = _with_choices(self.answer.signature, question.codes)
         try:
-            with dspy.context(trace=None, adapter=dspy.settings.adapter or _adapter()):
+            with dspy.context(trace=None, adapter=dspy.settings.adapter or chat_adapter()):
                 prediction = self.answer(**arguments)
         except AdapterParseError as error:
             return _salvage(error, question, self.answer.signature), error.lm_response
@@ -107,8 +107,8 @@ def condense(inputs: Inputs, demo_facts: int) -> dict[str, str]:
 
 
 @lru_cache(maxsize=1)
-def _adapter() -> dspy.ChatAdapter:
-    """Without the silent second call through JSON, so that the number of calls is known."""
+def chat_adapter() -> dspy.ChatAdapter:
+    """Return the adapter: without the silent second call through JSON, so that calls are known."""
     return dspy.ChatAdapter(use_json_adapter_fallback=False)
 
 
@@ -164,7 +164,7 @@ class BackstoryWriter(dspy.Module):
         if not profile.facts:
             return NOTHING_KNOWN
         try:
-            with dspy.context(trace=None, adapter=dspy.settings.adapter or _adapter()):
+            with dspy.context(trace=None, adapter=dspy.settings.adapter or chat_adapter()):
                 prediction = self.backstory(
                     facts=profile.facts_text, config={"max_tokens": self.room()}
                 )

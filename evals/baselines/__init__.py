@@ -26,6 +26,7 @@ from evals.baselines.own_answers import BatteryMean
 from evals.baselines.retrieved import NEAREST_FACTS, RAG, RAG10, RAG30
 from evals.baselines.rewritten import QueryRAG
 from evals.baselines.sampled import SelfConsistency
+from evals.baselines.several import SingleBattery
 from evals.baselines.similar import PeersMode, RAGWithPeers
 from evals.baselines.transfer import EmbeddingTransfer
 from evals.baselines.tuning import best_on
@@ -142,6 +143,13 @@ BASELINES: dict[str, Baseline] = {
             _fresh(SingleLogprobs),
         ),
         Baseline(
+            "single-battery",
+            "as single, what is unknown of a battery in one call",
+            "cold",
+            True,
+            _fresh(SingleBattery),
+        ),
+        Baseline(
             "demographics", "country and demographic facts only", "cold", True, _fresh(Demographics)
         ),
         Baseline("other-profile", "all facts of somebody else", "cold", True, _fresh(OtherProfile)),
@@ -228,6 +236,7 @@ SAVED: dict[str, Callable[[], dspy.Module]] = {
         QueryRAG,
         RAGWithPeers,
         SelfConsistency,
+        SingleBattery,
         SingleSamples,
         SingleVerbalised,
         SingleLogprobs,

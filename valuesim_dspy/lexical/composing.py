@@ -14,6 +14,7 @@ from valuesim_dspy.lexical.evidence import overlaps
 from valuesim_dspy.lexical.lens import read_lens
 from valuesim_dspy.lexical.parsing import Field, Option, Prompt
 from valuesim_dspy.lexical.scoring import Choice, choose
+from valuesim_dspy.lexical.several import ANSWERS, answer_several
 from valuesim_dspy.lexical.text import idf, read_passage, stems, word_set, words
 
 CHARACTERS_PER_TOKEN = 4
@@ -175,6 +176,8 @@ def _text(
     item: Field, prompt: Prompt, choice: Choice | None, vary: Random | None, rng: Random
 ) -> str:
     """Return what a text field asks for, by the words of its name and description."""
+    if item.name_terms & ANSWERS and (told := answer_several(prompt)):
+        return told
     if choice is not None:
         if item.name_terms & _CHOICE_NAMES:
             by_label = item.terms & {"label", "wording"} and not item.terms & {"code", "number"}
