@@ -39,6 +39,8 @@ def build_parser() -> argparse.ArgumentParser:
     history = commands.add_parser("history", help="the learning curve of one person's answers")
     history.add_argument("job", type=Path, metavar="JOB.TOML")
     history.add_argument("--split", choices=("dev", "test"), default="dev")
+    history.add_argument("--people", type=int, default=20, metavar="N", help="0 for all")
+    history.add_argument("--targets", type=int, default=8, metavar="N", help="0 for all")
     _add_job(history)
     history.set_defaults(run=_history)
     robustness = commands.add_parser("robustness", help="the same question put another way")
@@ -106,7 +108,9 @@ def _ablate(args: argparse.Namespace) -> None:
 def _history(args: argparse.Namespace) -> None:
     from evals.history import run_history
 
-    print(run_history(_config(args, args.job), args.split, is_agreed=args.yes))
+    config, sizes = _config(args, args.job), {"people": args.people or None}
+    sizes["targets"] = args.targets or None
+    print(run_history(config, args.split, is_agreed=args.yes, **sizes))
 
 
 def _robustness(args: argparse.Namespace) -> None:

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from jobs import Stopping, answered_by, living_in, small_job
+from jobs import Stopping, answered_by, lexical_server, living_in, small_job
 
 from evals.contamination import run_contamination
 from evals.past_runs import arms_of, load_predictions
 from evals.study import open_study
 from evals.tracking import Tracker
 from valuesim_dspy.errors import BudgetExceededError, ConfigError
-from valuesim_dspy.lexical.engine import LexicalEngine, render
+from valuesim_dspy.lexical.engine import LexicalEngine, ScriptedEngine
 from valuesim_dspy.lexical.parsing import read_request, request_text
 
 LEAST = 10
@@ -74,14 +74,12 @@ class Told(LexicalEngine):
 
     def complete(self, request: Any) -> Any:
         """Return the shares where they are asked for."""
-        from valuesim_dspy.lexical.engine import _respond
-
         prompt = read_request(request)
         if [item.name for item in prompt.task.outputs] != ["shares"]:
             return super().complete(request)
         self.recalled += 1
         told = self.shares([option.code for option in prompt.options])
-        return _respond(request, render({"shares": told}, prompt.task), request_text(request))
+        return ScriptedEngine([{"shares": told}]).complete(request)
 
 
 def even(codes: list[str]) -> dict[str, float]:
@@ -127,7 +125,7 @@ def test_runs_are_kept_for_recall_and_for_each_arm(ran: Ran) -> None:
     assert recall["distance_low"] <= recall["distance"] <= recall["distance_high"]
     assert recall["calls_needed"] > 0
     assert "recall_correlation" in tracker.client.get_run(found["rag"]).data.metrics
-    kept = json.loads(tracker.client.download_artifacts(ran.run_id, "recall.json") and _read(ran))
+    kept = json.loads(_read(ran))
     assert {"country", "question", "distance", "modal"} <= set(kept[0])
     assert not {"single", "rag", "cases"} & set(kept[0])
     assert len(load_predictions(tracker, found["recall"])) == len(kept)
@@ -178,6 +176,18 @@ def test_shares_that_are_none_are_failures_and_leave_no_score(tmp_path: Path) ->
     assert "| invalid | invalid | invalid | 100.0 % |" in found.text
     assert "gave shares in too few cases" in found.words
     assert re.search(r"\| rag \| \d+\.\d \[.*\] \| - \| - \|", found.text)
+
+
+def test_a_large_estimate_wants_a_word_of_consent(capsys: pytest.CaptureFixture[str]) -> None:
+    """Recall and both arms are in the estimate; nothing is asked."""
+    with lexical_server() as server:
+        lm = {"model": "openai/test", "api_base": server.url}
+        config = small_job(variant="single", task_lm=lm, confirm_calls=5)
+        with pytest.raises(ConfigError, match=r"^confirm_calls: up to [\d,]+ calls .*--yes"):
+            run_contamination(config, "dev", least=LEAST)
+        assert server.requests == []
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[1:]] == ["recall", "single", "rag", "all"]
 
 
 def test_a_country_with_too_few_people_is_left_out() -> None:

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from jobs import Stopping, answered_by, living_in, small_job
+from jobs import Stopping, answered_by, lexical_server, living_in, small_job
 
 from evals.past_runs import arms_of, load_predictions
 from evals.perturbing import PERTURBATIONS
 from evals.robustness import WORDING, run_robustness
 from evals.robustness_table import AS_IS
+from evals.study import open_study
 from evals.tracking import Tracker
 from valuesim_dspy.errors import BudgetExceededError, ConfigError, MissingDataError
 from valuesim_dspy.lexical.engine import LexicalEngine, ScriptedEngine
@@ -96,6 +97,7 @@ def rows(text: str) -> dict[str, list[str]]:
     return {cells[0].strip(): [cell.strip() for cell in cells] for cells in reversed(lines)}
 
 
+@pytest.mark.slow
 def test_the_variant_and_rag_are_measured_under_every_perturbation(ran: Ran) -> None:
     """A block for each arm, a line for each perturbation, and why one was not made."""
     assert "### single (cold)" in ran.text and "### rag (cold)" in ran.text
@@ -104,6 +106,7 @@ def test_the_variant_and_rag_are_measured_under_every_perturbation(ran: Ran) -> 
     assert ran.text.count("In words:") == 2
 
 
+@pytest.mark.slow
 def test_the_header_says_what_was_drawn_and_that_it_is_machinery(ran: Ran) -> None:
     """Nobody takes a part of synthetic people for the survey."""
     assert "4 of the devset's 6 people, 8 of its 12 cases" in words(ran.text)
@@ -111,6 +114,7 @@ def test_the_header_says_what_was_drawn_and_that_it_is_machinery(ran: Ran) -> No
     assert "cannot flip on repetition" in words(ran.text)
 
 
+@pytest.mark.slow
 def test_a_run_for_each_arm_and_perturbation_is_kept(ran: Ran) -> None:
     """With its numbers and its cases, so that nothing has to be measured again."""
     tracker = Tracker(None)
@@ -127,12 +131,14 @@ def test_a_run_for_each_arm_and_perturbation_is_kept(ran: Ran) -> None:
     assert list(frame["truth"]) == list(load_predictions(tracker, labels["rag: as is"][0])["truth"])
 
 
+@pytest.mark.slow
 def test_it_is_the_same_again_and_continues_its_run(ran: Ran) -> None:
     """Bit for bit with the same seed; replies come from the cache, into the same run."""
     again = run(Stopping(at=1, error=AssertionError("asked again")), arms=())
     assert again.text == ran.text
 
 
+@pytest.mark.slow
 def test_the_embedded_model_does_not_flip_on_repetition_but_is_asked(ran: Ran) -> None:
     """The floor is measured, not assumed."""
     assert rows(ran.text)["repeat"][2] == "0.0 [0.0, 0.0]"
@@ -168,6 +174,7 @@ class Random(LexicalEngine):
         return scripted.complete(request)
 
 
+@pytest.mark.slow
 def test_flips_on_plain_repetition_are_the_floor(apart: Path) -> None:
     """What flips anyhow is not held against a perturbation."""
     text = run(Random(), people=6).text
@@ -191,6 +198,7 @@ def test_failures_are_counted_and_end_nothing(apart: Path) -> None:
     assert found["paraphrased"][6] == "0.0 % then 0.0 %"
 
 
+@pytest.mark.slow
 def test_a_wording_of_ones_own_is_compared_with_the_codebooks(tmp_path: Path) -> None:
     """Only questions that it words differently are put both ways."""
     file = tmp_path / "wording.yaml"
@@ -208,6 +216,7 @@ def test_a_wording_of_ones_own_is_compared_with_the_codebooks(tmp_path: Path) ->
     assert "official-wording: not made" not in text
 
 
+@pytest.mark.slow
 def test_arms_that_read_other_peoples_codes_keep_the_codes() -> None:
     """A warm arm is told what others answered by code and label: new codes would mislead it."""
     text = run(arms=("single-peers",), name="warm").text
@@ -224,12 +233,25 @@ def test_arms_without_words_are_refused() -> None:
         run(arms=("sngle",))
 
 
+def test_a_large_estimate_wants_a_word_of_consent(capsys: pytest.CaptureFixture[str]) -> None:
+    """The estimate covers the cases as they are and every perturbation; nothing is asked."""
+    with lexical_server() as server:
+        lm = {"model": "openai/test", "api_base": server.url}
+        config = small_job(variant="single", task_lm=lm, confirm_calls=5)
+        with pytest.raises(ConfigError, match=r"^confirm_calls: up to [\d,]+ calls .*--yes"):
+            run_robustness(config, ("single",), "dev", people=2, targets=1)
+        assert server.requests == []
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if "single" in line)
+    assert line.split()[1] == str(2 * (1 + len(MADE)))
+
+
 def test_an_empty_set_is_refused() -> None:
     """The error names the key."""
     with pytest.raises(ConfigError, match=r"protocol\.dev"):
         run(protocol={"dev": 0})
 
 
+@pytest.mark.slow
 def test_readings_of_the_testset_are_counted() -> None:
     """A look at the testset is a look, whatever for."""
     limits: dict[str, Any] = {"arms": ("blank",), "people": 1, "targets": 1}
@@ -238,11 +260,10 @@ def test_readings_of_the_testset_are_counted() -> None:
     assert counts[1] == counts[0] + 1
 
 
+@pytest.mark.slow
 def test_a_saved_program_is_put_otherwise_too(tmp_path: Path) -> None:
     """It is measured under its own name; a folder that holds none is refused."""
     folder = tmp_path / "saved"
-    from evals.study import open_study
-
     config = small_job(variant="single")
     with open_study(config) as study:
         save_program(ValueSim("single"), folder, study.manifest("valuesim", "single"))
@@ -252,6 +273,7 @@ def test_a_saved_program_is_put_otherwise_too(tmp_path: Path) -> None:
         run(arms=(str(tmp_path),))
 
 
+@pytest.mark.slow
 def test_a_spent_budget_keeps_what_was_done(home: Path) -> None:
     """The job says so, and goes on from there with more."""
     with pytest.raises(BudgetExceededError):

@@ -62,6 +62,7 @@ __all__ = [
     "QueryRAG",
     "RAGWithPeers",
     "SelfConsistency",
+    "SingleBattery",
     "SingleLogprobs",
     "SingleSamples",
     "SingleVerbalised",
