@@ -39,19 +39,20 @@ def build_parser() -> argparse.ArgumentParser:
     history = commands.add_parser("history", help="the learning curve of one person's answers")
     history.add_argument("job", type=Path, metavar="JOB.TOML")
     history.add_argument("--split", choices=("dev", "test"), default="dev")
-    history.add_argument("--people", type=int, default=20, metavar="N", help="0 for all")
-    history.add_argument("--targets", type=int, default=8, metavar="N", help="0 for all")
+    _add_sizes(history, people=20, targets=8)
     _add_job(history)
     history.set_defaults(run=_history)
     robustness = commands.add_parser("robustness", help="the same question put another way")
     robustness.add_argument("job", type=Path, metavar="JOB.TOML")
     robustness.add_argument("arms", nargs="*", metavar="ARM", help="by default variant and RAG")
     robustness.add_argument("--split", choices=("dev", "test"), default="dev")
+    _add_sizes(robustness, people=20, targets=6)
     _add_job(robustness)
     robustness.set_defaults(run=_robustness)
     contamination = commands.add_parser("contamination", help="what the model recalls unasked")
     contamination.add_argument("job", type=Path, metavar="JOB.TOML")
     contamination.add_argument("--split", choices=("dev", "test"), default="dev")
+    _add_sizes(contamination, people=40, targets=8)
     _add_job(contamination)
     contamination.set_defaults(run=_contamination)
     report = commands.add_parser("report", help="one page of runs: HTML, Markdown, CSV, LaTeX")
@@ -72,6 +73,15 @@ def _add_job(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--folds", choices=("question", "battery", "topic", "paper"))
     parser.add_argument("--fold", type=int, metavar="N", help="which of the five")
     add_job_options(parser)
+
+
+def _add_sizes(parser: argparse.ArgumentParser, *, people: int, targets: int) -> None:
+    parser.add_argument("--people", type=int, default=people, metavar="N", help="0 for all")
+    parser.add_argument("--targets", type=int, default=targets, metavar="N", help="0 for all")
+
+
+def _sizes(args: argparse.Namespace) -> dict[str, int | None]:
+    return {"people": args.people or None, "targets": args.targets or None}
 
 
 def _config(args: argparse.Namespace, path: Path) -> JobConfig:
@@ -108,21 +118,21 @@ def _ablate(args: argparse.Namespace) -> None:
 def _history(args: argparse.Namespace) -> None:
     from evals.history import run_history
 
-    config, sizes = _config(args, args.job), {"people": args.people or None}
-    sizes["targets"] = args.targets or None
-    print(run_history(config, args.split, is_agreed=args.yes, **sizes))
+    print(run_history(_config(args, args.job), args.split, is_agreed=args.yes, **_sizes(args)))
 
 
 def _robustness(args: argparse.Namespace) -> None:
     from evals.robustness import run_robustness
 
-    print(run_robustness(_config(args, args.job), args.arms, args.split, is_agreed=args.yes))
+    config, known = _config(args, args.job), {"is_agreed": args.yes, **_sizes(args)}
+    print(run_robustness(config, args.arms, args.split, **known))
 
 
 def _contamination(args: argparse.Namespace) -> None:
     from evals.contamination import run_contamination
 
-    print(run_contamination(_config(args, args.job), args.split, is_agreed=args.yes))
+    known = {"is_agreed": args.yes, **_sizes(args)}
+    print(run_contamination(_config(args, args.job), args.split, **known))
 
 
 def _report(args: argparse.Namespace) -> None:

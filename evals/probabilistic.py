@@ -29,9 +29,9 @@ Floats = npt.NDArray[np.float64]
 
 
 def with_probabilities(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the answered cases that have probabilities."""
+    """Return the answered cases that have probabilities; none of a table without the column."""
     if "probabilities" not in frame:
-        return frame.iloc[:0]
+        return frame.iloc[:0].assign(probabilities="")
     return frame[frame["answered"] & (frame["probabilities"] != "")]
 
 

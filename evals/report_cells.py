@@ -27,15 +27,17 @@ def interval_text(row: Row, name: str, *, scale: float = 100.0, form: str = ".1f
     middle, low, high = (row.get(f"{name}{end}", float("nan")) for end in ("", "_low", "_high"))
     if middle != middle:
         return NONE
-    text = _no_minus_zero(format(middle * scale, form))
+    text = _written(middle * scale, form)
     if low != low:
         return text
-    ends = (_no_minus_zero(format(end * scale, form.lstrip("+"))) for end in (low, high))
+    ends = (_written(end * scale, form.lstrip("+")) for end in (low, high))
     return f"{text} [{', '.join(ends)}]"
 
 
-def _no_minus_zero(text: str) -> str:
-    return text if text.strip("+-0.") else text.replace("-", "+" if text[0] in "+-" else "")
+def _written(value: float, form: str) -> str:
+    # What rounds to nothing has no sign of its own.
+    text = format(value, form)
+    return format(0.0, form) if float(text) == 0 else text
 
 
 def _score(row: Row) -> str:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from evals.individual import LEAST_CASES, PLACES, on_scale
 from evals.intervals import clustered_interval, paired_difference
+from evals.metrics import MIN_COVERAGE
 from evals.report_arms import Arm, Setting
 from evals.subgroups import LEAST_PEOPLE, results_by
 from valuesim_dspy.errors import ConfigError
@@ -211,7 +212,8 @@ def _general(reason: object) -> str:
 
 def _state(arm: Arm) -> str:
     if not arm.is_valid:
-        return f"invalid: coverage {min(arm.coverage, 0.949):.2f}"
+        # Never rounded up to the limit that it is below.
+        return f"invalid: coverage {min(round(arm.coverage, 2), MIN_COVERAGE - 0.01):.2f}"
     return "no predictions" if arm.frame is None else "measured"
 
 

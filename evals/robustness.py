@@ -22,7 +22,7 @@ from evals.progress import Progress
 from evals.recording import result_metrics
 from evals.report import MACHINERY, describe_study
 from evals.robustness_table import AS_IS, Robustness, arm_block, legend, wrapped
-from evals.running import _Arm, _as_compiled, _find_arms
+from evals.running import Arm, as_compiled, find_arms
 from evals.shifts import Shift, Shown, last_option, place_effect, shift
 from evals.study import Study, build_arm, open_study
 from evals.tracked_runs import JobRun
@@ -65,9 +65,9 @@ def run_robustness(
             needs consent.
         BudgetExceededError: The budget is spent; the arms and perturbations done are kept.
     """
-    found = _find_arms(dict.fromkeys(arms or (config.variant, "rag")), config.store)
+    found = find_arms(dict.fromkeys(arms or (config.variant, "rag")), config.store)
     _check(found)
-    config = _as_compiled(config, found)
+    config = as_compiled(config, found)
     with open_study(config) as study:
         asked = sampled(study.examples(role), people, targets, config.protocol.seed)
         if not asked:
@@ -92,7 +92,7 @@ def run_robustness(
         return f"{report}\nMLflow run {run.run_id}; open it with: make ui"
 
 
-def _check(arms: Sequence[_Arm]) -> None:
+def _check(arms: Sequence[Arm]) -> None:
     for arm in arms:
         baseline = BASELINES.get(arm.source)
         if baseline is not None and not baseline.uses_lm:
@@ -130,7 +130,7 @@ class _Job:
         if not self.study.task_lm.in_process:
             preflight(self.study.task_lm)
 
-    def arm(self, run: JobRun, arm: _Arm, program: dspy.Module) -> Robustness:
+    def arm(self, run: JobRun, arm: Arm, program: dspy.Module) -> Robustness:
         """Measure an arm as it is and under each perturbation, and keep each in a run."""
         before = self._measure(arm, AS_IS, program, self.asked)
         self._keep(run, arm, program, AS_IS, before, result_metrics(before))
@@ -159,7 +159,7 @@ class _Job:
             return "the arm reads other people's codes, which stay as they are"
         return ""
 
-    def _measure(self, arm: _Arm, name: str, program: dspy.Module, cases: Examples) -> Result:
+    def _measure(self, arm: Arm, name: str, program: dspy.Module, cases: Examples) -> Result:
         label = f"{arm.label}: {name}"
         known = program.program if isinstance(program, Perturbed) else program
         kind = str(getattr(known, "kind", arm.label)) if arm.manifest else arm.source
@@ -177,7 +177,7 @@ class _Job:
     def _keep(
         self,
         run: JobRun,
-        arm: _Arm,
+        arm: Arm,
         program: dspy.Module,
         name: str,
         result: Result,

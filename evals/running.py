@@ -49,8 +49,8 @@ def run_arms(
     Raises:
         ConfigError: An arm is unknown, or saved programs were compiled on different folds.
     """
-    found = _find_arms(dict.fromkeys((REFERENCE, *arms)), config.store)
-    config = _as_compiled(config, found)
+    found = find_arms(dict.fromkeys((REFERENCE, *arms)), config.store)
+    config = as_compiled(config, found)
     with open_study(config) as study:
         examples = study.examples(role)
         if not examples:
@@ -98,7 +98,7 @@ def run_arms(
 
 
 @dataclass(frozen=True)
-class _Arm:
+class Arm:
     """An arm as it was found: what to build it from, and what it is called and identified by."""
 
     source: str
@@ -108,23 +108,24 @@ class _Arm:
 
     @property
     def teleprompter(self) -> str:
+        """What compiled it, "none" for what is uncompiled."""
         return self.manifest.teleprompter if self.manifest else "none"
 
 
-def _find_arms(names: Iterable[str], store: str | None) -> list[_Arm]:
+def find_arms(names: Iterable[str], store: str | None) -> list[Arm]:
     """Fetch saved programs, each once, and give every arm a label of its own."""
     arms = []
     for name in names:
         folder = find_arm(name, store)
         if folder is None:
-            arms.append(_Arm(name, name, name))
+            arms.append(Arm(name, name, name))
             continue
         manifest = read_manifest(folder)
         label = f"{manifest.variant} {'compiled' if manifest.teleprompter != 'none' else 'saved'}"
         whole = b"".join(path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file())
         # As a whole path: the folder may bear the name of a variant.
         source = str(folder.resolve())
-        arms.append(_Arm(source, label, hashlib.sha256(whole).hexdigest(), manifest))
+        arms.append(Arm(source, label, hashlib.sha256(whole).hexdigest(), manifest))
     arms = list({arm.content: arm for arm in arms}.values())
     taken = Counter(arm.label for arm in arms)
     return [
@@ -134,7 +135,7 @@ def _find_arms(names: Iterable[str], store: str | None) -> list[_Arm]:
 
 
 def _measured(
-    study: Study, run: JobRun, arms: Sequence[_Arm], programs: Mapping[str, Any], role: str
+    study: Study, run: JobRun, arms: Sequence[Arm], programs: Mapping[str, Any], role: str
 ) -> tuple[list[Result], list[Result]]:
     """Measure one arm after the other, the reference first, and keep each as soon as it is done.
 
@@ -157,7 +158,7 @@ def _measured(
     return results, val_results
 
 
-def _other_draw(study: Study, arm: _Arm) -> str:
+def _other_draw(study: Study, arm: Arm) -> str:
     """Return the sentence a table needs where who is measured may have been fitted on."""
     known = arm.manifest
     if known is None or not known.fold or known.evidence != study.evidence:
@@ -176,7 +177,7 @@ def _other_draw(study: Study, arm: _Arm) -> str:
     )
 
 
-def _as_compiled(config: JobConfig, arms: Sequence[_Arm]) -> JobConfig:
+def as_compiled(config: JobConfig, arms: Sequence[Arm]) -> JobConfig:
     """Take fold and split from the manifests of saved programs, which must agree.
 
     A program whose manifest names no fold was fitted on nobody; the config's serve it.

@@ -13,6 +13,7 @@ import pytest
 from stores import job_facts, new_tracker
 
 from evals.metrics import METRICS, score_frame
+from evals.report_arms import Arm, Job, Setting
 from evals.tracked_runs import JobRun
 from evals.tracking import Tracker
 from valuesim_dspy.simulate import Outcome
@@ -135,6 +136,56 @@ def log_arm(
         own = metrics if metrics is not None else numbers(table) if table is not None else {}
         child.log_metrics(own)
         return child.run_id
+
+
+def arm(
+    label: str,
+    table: pd.DataFrame | None,
+    *,
+    metrics: Mapping[str, float] | None = None,
+    folds: tuple[str, ...] = ("battery-1of5",),
+    job: Job | None = None,
+    **params: Any,
+) -> Arm:
+    """Return an arm as it is read back, without a store."""
+    variant = label.removesuffix(" compiled")
+    known = {
+        "kind": "rag" if variant.startswith("rag") else "valuesim",
+        "variant": variant,
+        "teleprompter": "bootstrap" if label.endswith("compiled") else "none",
+        "task_lm": "openai/some-model-2026",
+        "embedder": "sentence-transformers/mini",
+        "split": "dev 0123abcd",
+        "knows": "cold",
+        "people": str(PEOPLE),
+        "questions": str(len(QUESTIONS)),
+    }
+    own = metrics if metrics is not None else numbers(table) if table is not None else {}
+    runs = tuple(
+        {"run_id": "0" * 32, "params": {**known, "fold": fold, **params}, "metrics": dict(own)}
+        | {"tags": dict(SURVEY), "name": label}
+        for fold in folds
+    )
+    made = job or Job("f" * 32, "demo", config=CONFIG, details=DETAILS, tags=SURVEY)
+    return Arm(label, folds[0].split("-")[0], runs, table, made)
+
+
+def setting(*arms: Arm, role: str = "dev") -> Setting:
+    """Return arms as those of one setting."""
+    return Setting(f"{role}set, openai/some-model-2026, all targets", role, arms)
+
+
+def usual() -> Setting:
+    """Return most arms of the first table on battery folds, and one warm arm."""
+    return setting(
+        arm("rag", frame(0.45, seed=1)),
+        arm("rag compiled", frame(0.5, seed=2)),
+        arm("single", frame(0.5, seed=3)),
+        arm("full", frame(0.5, seed=4)),
+        arm("full compiled", frame(0.8, seed=5)),
+        arm("country-mode", frame(0.6, seed=6), kind="country-mode", knows="warm"),
+        arm("mode", frame(0.5, seed=7), kind="mode", knows="warm"),
+    )
 
 
 def full_job(tracker: Tracker) -> str:

@@ -10,6 +10,7 @@ import dspy
 import pytest
 from people import case
 
+from valuesim_dspy.chances import ForeseeDistribution
 from valuesim_dspy.panel import views_text
 from valuesim_dspy.signatures import (
     PERSPECTIVES,
@@ -28,6 +29,7 @@ SIGNATURES = {
     "decide_answer_records": VARIANTS["full-records"].coordinator,
     "decide_among_views": DecideAmongViews,
     "answer_directly": AnswerDirectly,
+    "foresee_distribution": ForeseeDistribution,
     "answer_directly_peers": VARIANTS["single-peers"].direct,
     "answer_directly_habits": VARIANTS["single-habits"].direct,
     "read_again": VARIANTS["interaction"].second_readers["cognitive"],

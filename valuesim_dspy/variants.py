@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import dspy
@@ -125,7 +125,7 @@ class Variant:
     def inputs(self, case: Case) -> dict[str, str]:
         """Return what may be read of a case, as strings: facts in this variant's order."""
         if case.history and not self.history:
-            case = Case(case.profile, case.question)
+            case = replace(case, history=())
         return case.inputs() | {"facts": ordered_facts(case, self.order)}
 
 
