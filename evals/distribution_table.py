@@ -92,7 +92,9 @@ def distribution_table(
     if not blocks:
         return ""
     note = f"{LEGEND}. Draws: the mean of {DRAWS} populations, from calibrated probabilities; "
-    note += "temperatures are fitted on the valset. Log-loss in nats; Brier score from 0 to 2."
+    note += "temperatures are fitted on the valset. Independent draws bind a person's answers to "
+    note += "each other as little as the probabilities allow, one draw as tightly as they allow; "
+    note += "people lie between. Log-loss in nats; Brier score from 0 to 2."
     return "\n\n".join([*blocks, textwrap.fill(note, WIDTH)]) + "\n"
 
 

@@ -95,7 +95,7 @@ def model_card(manifest: Manifest, source: str) -> str:
         source: Where the program is from, as it is told.
     """
     blocks = [
-        f"# Model card: {shown(manifest.variant)} ({shown(source)})",
+        f"# Model card: {_safe(manifest.variant)} ({_safe(source)})",
         _what(manifest),
         "## Data and evidence",
         markdown_table(("what", "value"), _facts(manifest), 2),
@@ -114,12 +114,12 @@ def _what(manifest: Manifest) -> str:
     members = f"; an ensemble of {manifest.members} members" if manifest.members else ""
     how = "not compiled"
     if manifest.teleprompter != "none":
-        how = f"compiled by {shown(manifest.teleprompter)}"
+        how = f"compiled by {_safe(manifest.teleprompter)}"
     demos = (
         f", demos of {len(manifest.demo_questions)} questions" if manifest.demo_questions else ""
     )
     return (
-        f"A program of kind {shown(manifest.kind)}, variant {shown(manifest.variant)}{about}"
+        f"A program of kind {_safe(manifest.kind)}, variant {_safe(manifest.variant)}{about}"
         f"{members}; {how}{demos}. It answers one survey question as one respondent, from that "
         "person's other answers."
     )
@@ -168,8 +168,8 @@ def _scores(manifest: Manifest) -> str:
 
 
 def _limits(manifest: Manifest) -> list[str]:
-    models = ", ".join(sorted(set(manifest.lms.values()))) or "one model"
-    strategy = shown(manifest.fold.get("strategy", "some"))
+    models = _safe(", ".join(sorted(set(manifest.lms.values())))) or "one model"
+    strategy = _safe(manifest.fold.get("strategy", "some"))
     return [
         f"Measured with {models} alone; with another model it is another program.",
         f"Measured on {strategy} folds; where more is hidden of a person it answers worse.",
@@ -177,6 +177,11 @@ def _limits(manifest: Manifest) -> list[str]:
         "The model may have read the survey's published tables.",
         "Answers of such programs are less varied than people's, and groups more alike.",
     ]
+
+
+def _safe(text: object) -> str:
+    """Return what a file says as it may stand in a sentence; tables see to themselves."""
+    return shown(text).replace("<", "&lt;")
 
 
 def _offline(manifest: Manifest) -> bool:

@@ -110,7 +110,7 @@ def _protocol(setting: Setting, job: Job) -> str:
     told = ""
     if setting.role == "test":
         told = (
-            f" The testset had been read {max(reads)} times by then."
+            f" The testset had been read {_times(max(reads))} by then."
             if reads
             else (" How often the testset had been read is not in these runs.")
         )
@@ -119,6 +119,10 @@ def _protocol(setting: Setting, job: Job) -> str:
         f"Seed of folds and split: {drawn.get('seed', 'unknown')}.{twins} The devset selects, the "
         f"testset reports; these numbers are of the {setting.role}set.{told}"
     )
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
 
 
 def _arms(setting: Setting, jobs: list[Job]) -> str:

@@ -1,11 +1,15 @@
 """Arms that answer with distributions: what they ask, what a run makes of them, saving, refusal."""
 
+import contextlib
+import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import dspy
 import pytest
+from dspy.teleprompt import BootstrapFewShot
 from jobs import Stopping, answered_by, living_in, small_job
 from people import case, prompt_of, reply, scripted
 
@@ -17,6 +21,8 @@ from evals.probabilistic import log_loss
 from evals.running import run_arms
 from evals.study import Study, build_arm, open_study
 from evals.tracking import Tracker
+from optimize.compile_metrics import log_score
+from optimize.demo_rendering import add_labeled_demos, check_demos, demo_counts
 from valuesim_dspy.cache import ResponseCache
 from valuesim_dspy.errors import ConfigError
 from valuesim_dspy.loading import load_program, save_program
@@ -98,6 +104,35 @@ def test_a_saved_verbalised_arm_answers_as_before(study: Study, tmp_path: Path) 
     assert loaded.direct.probabilities.demos == arm.direct.probabilities.demos
     asked = study.examples("dev")[0].case
     assert loaded(case=asked).probabilities == arm(case=asked).probabilities
+
+
+@pytest.mark.parametrize("name", ["single-samples", "single-verbalised"])
+def test_they_are_compiled_from_traces_and_scored_by_log_score(
+    study: Study, name: str, tmp_path: Path
+) -> None:
+    """Demos are texts and codes of one call each; they are sent, saved and loaded again."""
+    arm: Any = build_arm(study, name)
+    compiler = BootstrapFewShot(
+        metric=lambda *_: True, max_bootstrapped_demos=2, max_labeled_demos=0
+    )
+    with dspy.context(lm=study.task_lm), contextlib.redirect_stdout(io.StringIO()):
+        compiled = compiler.compile(arm, trainset=study.examples("train"))
+        check_demos(compiled)
+        example = study.examples("dev")[0]
+        found = compiled(case=example.case)
+    assert 0 < log_score(example, found) <= 1
+    [predictor] = compiled.predictors()
+    assert len(predictor.demos) == 2
+    folder = save_program(compiled, tmp_path / name, study.manifest(name, name))
+    assert len(load_program(folder, build=build_baseline).predictors()[0].demos) == 2
+
+
+def test_no_demo_of_chances_is_rendered_from_an_answer_alone(study: Study) -> None:
+    """One answer is no distribution: all chances on it would teach the model to be certain."""
+    verbalised, samples = (build_arm(study, f"single-{name}") for name in ("verbalised", "samples"))
+    examples = study.examples("train")[:2]
+    assert add_labeled_demos(verbalised, examples) == 0 and demo_counts(verbalised) == {}
+    assert add_labeled_demos(samples, examples) == 1
 
 
 def test_a_run_calibrates_on_the_valset_and_prints_both(tmp_path: Path) -> None:

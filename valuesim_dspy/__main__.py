@@ -13,6 +13,7 @@ from typing import Any
 
 from valuesim_dspy import __version__
 from valuesim_dspy.errors import BudgetExceededError, ConfigError, ValueSimError
+from valuesim_dspy.interviewing import add_interview_command
 
 EXIT_ERROR, EXIT_BUDGET, EXIT_INTERRUPTED = 2, 3, 130
 
@@ -96,6 +97,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_data(commands.add_parser("data", help="make, check and describe survey files"))
     _add_ask(commands.add_parser("ask", help="ask one person one question"))
+    add_interview_command(commands, rival=_rag)
     _add_ui(commands.add_parser("ui", help="open the MLflow UI on the project's runs"))
     return parser
 
@@ -271,6 +273,14 @@ def _ask(args: argparse.Namespace) -> None:
     from valuesim_dspy.asking import ask
 
     print("\n".join(ask(args)))
+
+
+def _rag(*known: Any) -> Any:
+    try:
+        from evals.rival import build_rag
+    except ModuleNotFoundError:  # an installed package has no baselines
+        return None
+    return build_rag(*known)
 
 
 def _ui(args: argparse.Namespace) -> None:

@@ -180,6 +180,9 @@ class TokenDistribution(Answerer):
 class VerbalisedDistribution(dspy.Module):
     """Ask the model for the chances of each option, in words; parse, retry within bounds.
 
+    No `Answerer`: demos of it come from traces, never from the one answer that a person gave,
+    which is no distribution.
+
     Args:
         signature: One with the output `probabilities: dict[str, float]`.
         retries: Further attempts after the first, at each order of the options.

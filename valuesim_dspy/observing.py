@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from typing import Any
 
-from sqlalchemy import Connection, delete
+from sqlalchemy import Connection, CursorResult, delete
 
 from valuesim_dspy.case import plain_text
 from valuesim_dspy.errors import ConfigError
@@ -49,14 +50,13 @@ def code_of(question: Question, answer: int | str) -> int:
         ConfigError: It is no option; for a question without options, no number from 0 up.
     """
     text = " ".join(str(answer).split()).casefold()
-    named = [option.code for option in question.options if option.label.casefold() == text]
-    # A label that is a number wins over a code, which it could only contradict on purpose.
-    if len(named) == 1 and isinstance(answer, str):
-        return named[0]
     if text.removeprefix("-").isdecimal() and text.isascii():
         code = int(text)
         if question.has_code(code) or (not question.options and 0 <= code <= MOST_OPEN):
             return code
+    named = [option.code for option in question.options if option.label.casefold() == text]
+    if len(named) == 1:
+        return named[0]
     raise ConfigError(
         "the answer is not one of the options",
         key=plain_text(question.id),
@@ -78,7 +78,7 @@ def add_answer(
     """Add an answer as part of a transaction; return its number."""
     row = {"person": person, "question": question, "code": int(code), "time": time}
     row |= {"source": plain_text(source), "in_profile": in_profile}
-    return new_number(db.execute(ANSWERS.insert(), row).inserted_primary_key)
+    return new_number(db.execute(ANSWERS.insert(), row))
 
 
 def add_question(db: Connection, person: str, question: Question) -> None:
@@ -95,7 +95,8 @@ def add_question(db: Connection, person: str, question: Question) -> None:
     db.execute(QUESTIONS.insert(), {"person": person, "id": question.id, "definition": definition})
 
 
-def new_number(keys: object) -> int:
-    """Return the number that the database gave a new row."""
-    assert isinstance(keys, tuple), "a row that was added has a number"
+def new_number(result: CursorResult[Any]) -> int:
+    """Return the number that the database gave a row just added."""
+    keys = result.inserted_primary_key
+    assert keys is not None, "a table of numbered rows gives each row its number"
     return int(keys[0])

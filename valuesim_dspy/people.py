@@ -13,12 +13,7 @@ from sqlalchemy import Connection, func, select, update
 from valuesim_dspy.case import Case, Profile, plain_text
 from valuesim_dspy.errors import ConfigError, MissingDataError
 from valuesim_dspy.fidelity import backstory_fidelity
-from valuesim_dspy.forgetting import (
-    export_person,
-    forget_person,
-    forget_question,
-    person_row,
-)
+from valuesim_dspy.forgetting import export_person, forget_person, forget_question, person_row
 from valuesim_dspy.modules import BackstoryWriter
 from valuesim_dspy.observing import add_answer, add_question, code_of, moment, new_number
 from valuesim_dspy.people_store import PeopleStore
@@ -75,7 +70,7 @@ class People:
         """Add a person.
 
         Args:
-            id: Any name; only a salted hash of it is kept.
+            id: Any name; a salted hash of it is kept.
             profile: What is known already: answers, country, statements, a story of their own.
             source: Where that comes from.
             consent: When the person agreed to be kept, ISO 8601.
@@ -133,10 +128,11 @@ class Person:
 
     Attributes:
         key: The salted hash they are kept under.
+        store: Where.
     """
 
     def __init__(self, people: People, key: str) -> None:
-        self._people, self._store, self.key = people, people.store, key
+        self._people, self.store, self.key = people, people.store, key
 
     def __repr__(self) -> str:
         return f"Person({self.key})"
@@ -148,7 +144,7 @@ class Person:
         Raises:
             MissingDataError: The person was forgotten.
         """
-        with self._store.changing() as db:
+        with self.store.changing() as db:
             return read_kept(db, self.key, self._people.codebook)
 
     @property
@@ -177,7 +173,7 @@ class Person:
             UnknownQuestionError: The codebook has no such question.
             MissingDataError: The person was forgotten.
         """
-        with self._store.changing() as db:
+        with self.store.changing() as db:
             self.observe_in(db, question, answer, source=source, time=time)
 
     def observe_in(
@@ -198,8 +194,8 @@ class Person:
         return add_answer(db, self.key, asked.id, code, when, source, in_profile=False)
 
     def agree(self) -> None:
-        """Note that the person has now agreed to be kept."""
-        with self._store.changing() as db:
+        """Note that the person agreed, now."""
+        with self.store.changing() as db:
             db.execute(update(PEOPLE).where(PEOPLE.c.key == self.key).values(consent=moment()))
 
     def case(self, question: str | Question) -> Case:
@@ -251,13 +247,13 @@ class Person:
 
     def _keep(self, story: str, measured: Mapping[str, float | None], kept: Kept) -> Revision:
         numbers = {answer.number for answer in kept.answers}
-        with self._store.changing() as db:
+        with self.store.changing() as db:
             there = select(ANSWERS.c.number).where(ANSWERS.c.person == self.key)
             if person_row(db, self.key) is None or numbers - {n for (n,) in db.execute(there)}:
                 # The story may tell it.
                 raise ConfigError("something was forgotten meanwhile: revise again", key="person")
             row = {"person": self.key, "time": moment(), "story": story, **measured}
-            number = new_number(db.execute(REVISIONS.insert(), row).inserted_primary_key)
+            number = new_number(db.execute(REVISIONS.insert(), row))
             if numbers:
                 links = [{"revision": number, "answer": each} for each in sorted(numbers)]
                 db.execute(WRITTEN_FROM.insert(), links)
@@ -275,16 +271,16 @@ class Person:
         Raises:
             ValueSimError: Another process holds the file, so that old bytes are still in it.
         """
-        with self._store.changing() as db:
+        with self.store.changing() as db:
             if what == ALL:
                 forget_person(db, self.key)
             else:
                 forget_question(db, self.key, what)
-        self._store.clean()
+        self.store.clean()
 
     def export(self) -> str:
         """Return everything that is kept of the person, as JSON."""
-        with self._store.changing() as db:
+        with self.store.changing() as db:
             found = export_person(db, self.key)
         if found is None:
             raise MissingDataError("this person was forgotten", "there is nothing to export")
