@@ -36,6 +36,7 @@ COLD = {
     *("rag", "rag-10", "rag-30", "rag-query", "self-consistency", "demographics"),
     *("other-profile", "blank", "uniform", "battery-mean", "embedding-transfer"),
     *("single-samples", "single-verbalised", "single-logprobs"),
+    "single-battery",
 }
 WITHOUT_TOKENS = "single-logprobs"
 """The arm that the embedded model cannot answer; see test_distribution_arms."""
@@ -136,7 +137,9 @@ def test_saved_baselines_load_again_and_are_bound(study: Study, kind: str, tmp_p
     demo = dspy.Example(facts="- You rest.", history="", question="Q?", options="1: a")
     predictor = program.direct.predictors()[0]
     output = list(predictor.signature.output_fields)[-1]
-    predictor.demos = [demo.copy(**{output: 1 if output == "answer" else '{"1": 100}'})]
+    told = {"answer": 1, "answers": "1: 1", "probabilities": '{"1": 100}'}
+    inputs = {k: v for k, v in demo.items() if k in predictor.signature.input_fields}
+    predictor.demos = [dspy.Example(**inputs, **{output: told[output]})]
     folder = save_program(program, tmp_path / "saved", study.manifest(kind, kind))
     assert "lexical" not in (folder / "program.json").read_text()
     loaded = load_program(folder, build=build_baseline)
@@ -156,7 +159,7 @@ def test_saved_baselines_load_again_and_are_bound(study: Study, kind: str, tmp_p
 
 def test_a_compiled_arm_shows_its_demos_to_the_model(study: Study) -> None:
     """Each LM arm sends the demos of its predictor `direct.answer` along."""
-    for kind in sorted({*SAVED} - {WITHOUT_TOKENS, "single-verbalised"}):
+    for kind in sorted({*SAVED} - {WITHOUT_TOKENS, "single-verbalised", "single-battery"}):
         program: Any = build_arm(study, kind)
         program.direct.answer.demos = [
             {**program.direct.answer.signature.input_fields.fromkeys(

@@ -10,8 +10,11 @@ import dspy
 import pytest
 from people import case
 
+from evals.baselines.rewritten import RewriteQuestion
+from evals.recall import RecallMarginal
 from valuesim_dspy.chances import ForeseeDistribution
 from valuesim_dspy.panel import views_text
+from valuesim_dspy.several import AnswerSeveral, questions_text
 from valuesim_dspy.signatures import (
     PERSPECTIVES,
     AnswerDirectly,
@@ -32,6 +35,9 @@ SIGNATURES = {
     "foresee_distribution": ForeseeDistribution,
     "answer_directly_peers": VARIANTS["single-peers"].direct,
     "answer_directly_habits": VARIANTS["single-habits"].direct,
+    "answer_several": AnswerSeveral,
+    "rewrite_question": RewriteQuestion,
+    "recall_marginal": RecallMarginal,
     "read_again": VARIANTS["interaction"].second_readers["cognitive"],
 }
 
@@ -49,6 +55,9 @@ def rendered(signature: type[dspy.Signature]) -> str:
         "views": views_text(known.question, views),
         "peers": "(what similar people answered)",
         "records": "(how the readers did)",
+        "questions": questions_text((known.question,), known.profile.country),
+        "survey": "(a survey)",
+        "country": "Japan",
     }
     wanted = {name: inputs[name] for name in signature.input_fields}
     messages = dspy.ChatAdapter(use_json_adapter_fallback=False).format(signature, [], wanted)

@@ -26,7 +26,7 @@ class SingleBattery(BaselineModule):
 
     def __init__(self, *, demo_facts: int = DEMO_FACTS) -> None:
         super().__init__()
-        self.several = SeveralAnswerer(demo_facts=demo_facts)
+        self.direct = SeveralAnswerer(demo_facts=demo_facts)
 
     def inputs(self, case: Case) -> dict[str, str]:
         """What the predictor reads of a case, the questions asked with it included."""
@@ -39,4 +39,4 @@ class SingleBattery(BaselineModule):
 
     def forward(self, case: Case) -> dspy.Prediction:
         """See the class."""
-        return result(self.several(case=case, inputs=case.inputs()))
+        return result(self.direct(case=case, inputs=case.inputs()))
