@@ -36,7 +36,8 @@ from valuesim_dspy.variants import VARIANTS
 
 STRENGTHS = ("question", "battery", "topic")
 TARGETS = 12
-PROCESSES = 2
+PROCESSES, LEAST_CASES = 2, 5000
+"""Processes, and the cases over all arms from which on starting them pays."""
 
 Maker = Callable[[Study, str], dspy.Module]
 
@@ -180,6 +181,7 @@ def _in_order(
     one = partial(_measure_in, part.config, role, make)
     budgeted = any(vars(study.config.budget).values())
     workers = min(PROCESSES, os.cpu_count() or 1, len(names))
+    workers = workers if len(names) * len(study.examples(role)) >= LEAST_CASES else 1
     if not study.task_lm.in_process or budgeted or workers < 2:
         for name in names:
             yield _measure(study, role, make, name)

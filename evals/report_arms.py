@@ -1,28 +1,20 @@
-"""What a report is made of: runs read back as arms, those of the same cases in one setting."""
+"""What a report is made of: jobs, arms, and settings in which arms were measured alike."""
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import pandas as pd
 
 from evals.metrics import MIN_COVERAGE
-from evals.past_runs import arms_of, load_predictions, run_summary
-from evals.tracked_runs import ARM, CONFIG_FILE, LEVEL, PARENT
-from evals.tracking import Tracker
-from valuesim_dspy.errors import MissingDataError
 
 STRATEGIES = ("question", "battery", "topic", "paper")
 LOGGED = {"robustness": "Robustness", "contamination": "Contamination"}
 """Jobs whose own tables are shown, by subject; their arms are no arms of the first table."""
-HISTORY, CURVE, PART = "history", "curve.json", re.compile(r"^(?:\w+) \d+: ")
-_NUMBERS = ("truth_place", "answer_place", "weight", "n_options", "tokens")
-_TABLE, _DETAILS = "table.md", "details.json"
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,146 +135,3 @@ class Evidence:
 
     settings: tuple[Setting, ...]
     jobs: tuple[Job, ...]
-
-
-def read_evidence(tracker: Tracker, run_ids: Iterable[str]) -> Evidence:
-    """Read runs back.
-
-    Args:
-        tracker: The store.
-        run_ids: Runs of jobs, which stand for all their arms, or runs of arms.
-
-    Raises:
-        MissingDataError: There is no such run, or a job that should have arms has none.
-    """
-    jobs: dict[str, Job] = {}
-    found: dict[str, tuple[Mapping[str, Any], Job]] = {}
-    for run_id in dict.fromkeys(run_ids):
-        for arm_id in _arm_ids(tracker, run_id):
-            summary = run_summary(tracker, arm_id)
-            parent = summary["tags"].get(PARENT, "")
-            job = jobs.setdefault(parent, _job(tracker, parent))
-            if job.subject not in LOGGED and job.subject != HISTORY:
-                found[arm_id] = (summary, job)
-    groups: dict[tuple[str, ...], list[tuple[Mapping[str, Any], Job]]] = {}
-    for pair in found.values():
-        groups.setdefault(_key(*pair), []).append(pair)
-    # The testset reports, so it comes first.
-    ordered = sorted(groups.items(), key=lambda item: item[0][0] != "test")
-    settings = [_setting(tracker, key, members) for key, members in ordered]
-    return Evidence(_titled(settings), tuple(jobs.values()))
-
-
-def _arm_ids(tracker: Tracker, run_id: str) -> list[str]:
-    found = arms_of(tracker, run_id)
-    known = (tracker.run(arm_id).data.tags.get(LEVEL) for arm_id in found)
-    kept = [id for id, level in zip(found, known, strict=True) if level in (None, "arm")]
-    if not kept:
-        raise MissingDataError(f"run {run_id} has no arms", "give the run of a job or of an arm")
-    return kept
-
-
-def _job(tracker: Tracker, run_id: str) -> Job:
-    if not run_id:
-        return Job("", "")
-    summary = run_summary(tracker, run_id)
-    tags, config = summary["tags"], _json(tracker, run_id, CONFIG_FILE)
-    subject = tags.get("variant", "") if tags.get("mlflow.source.name") == "evals" else ""
-    return Job(
-        run_id=run_id,
-        name=summary["name"],
-        subject=subject,
-        config=config,
-        details=_json(tracker, run_id, _DETAILS),
-        table=_text(tracker, run_id, _TABLE),
-        curve=_json(tracker, run_id, CURVE) if subject == HISTORY else {},
-        tags=tags,
-    )
-
-
-def _text(tracker: Tracker, run_id: str, file: str) -> str:
-    try:
-        return tracker.read_text(run_id, file)
-    except MissingDataError:
-        # A job that was stopped has not written everything, and its arms count all the same.
-        return ""
-
-
-def _json(tracker: Tracker, run_id: str, file: str) -> dict[str, Any]:
-    text = _text(tracker, run_id, file)
-    return dict(json.loads(text)) if text else {}
-
-
-def _key(summary: Mapping[str, Any], job: Job) -> tuple[str, ...]:
-    """Return what arms have in common that may stand in one table, whatever their folds."""
-    params, role = summary["params"], summary["params"]["split"].split()[0]
-    drawn = {k: v for k, v in job.config.get("protocol", {}).items() if k not in ("folds", "fold")}
-    data = str(job.manifest.get("data", {}).get("digest", ""))
-    evidence = summary["tags"].get("evidence", "")
-    return (
-        *(role, params["split"], params["task_lm"], evidence, data),
-        json.dumps(drawn, sort_keys=True),
-    )
-
-
-def _setting(
-    tracker: Tracker, key: tuple[str, ...], members: Sequence[tuple[Mapping[str, Any], Job]]
-) -> Setting:
-    """Put the folds of one arm together, after arms that share a name were told apart."""
-    named = _labelled([summary for summary, _ in members])
-    groups: dict[tuple[str, str], list[tuple[Mapping[str, Any], Job]]] = {}
-    for (summary, job), label in zip(members, named, strict=True):
-        strategy = summary["params"]["fold"].split("-")[0]
-        groups.setdefault((strategy, label), []).append((summary, job))
-    arms = []
-    for (strategy, label), runs in groups.items():
-        by_fold = sorted(runs, key=lambda pair: str(pair[0]["params"]["fold"]))
-        frames = [_frame(tracker, summary["run_id"]) for summary, _ in by_fold]
-        known = [frame for frame in frames if frame is not None]
-        whole = pd.concat(known, ignore_index=True) if len(known) == len(frames) else None
-        arms.append(Arm(label, strategy, tuple(one for one, _ in by_fold), whole, by_fold[0][1]))
-    arms.sort(key=lambda arm: STRATEGIES.index(arm.strategy))
-    most = arms[0].job.config.get("protocol", {}).get("targets")
-    asked = f"at most {most} targets a person" if most else "all targets"
-    return Setting(f"{key[0]}set, {key[2]}, {asked}", key[0], tuple(arms))
-
-
-def _frame(tracker: Tracker, run_id: str) -> pd.DataFrame | None:
-    try:
-        frame = load_predictions(tracker, run_id)
-    except MissingDataError:
-        return None
-    # A column of which nothing is known comes back as objects.
-    return frame.astype({name: "float64" for name in _NUMBERS if name in frame})
-
-
-def _labelled(summaries: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return a name for each run; two of one fold never share one, those of five folds do."""
-    bare = [PART.sub("", summary["tags"].get(ARM) or summary["name"]) for summary in summaries]
-    labels = []
-    for summary, name in zip(summaries, bare, strict=True):
-        params = summary["params"]
-        alike = [
-            other
-            for other, label in zip(summaries, bare, strict=True)
-            if (label, other["params"]["fold"]) == (name, params["fold"])
-        ]
-        differ = [
-            param
-            for param in ("embedder", "teleprompter")
-            if len({other["params"][param] for other in alike}) > 1
-        ]
-        marks = [params[param] for param in differ]
-        if sum(all(o["params"][p] == params[p] for p in differ) for o in alike) > 1:
-            marks.append(f"run {summary['run_id'][:8]}")
-        labels.append(f"{name} ({', '.join(marks)})" if marks else name)
-    return labels
-
-
-def _titled(settings: Sequence[Setting]) -> tuple[Setting, ...]:
-    """Give every setting a title of its own."""
-    titled = []
-    for place, setting in enumerate(settings, 1):
-        lead = f"Setting {place}: " if len(settings) > 1 else ""
-        titled.append(replace(setting, title=f"{lead}{setting.title}"))
-    return tuple(titled)

@@ -27,15 +27,15 @@ def interval_text(row: Row, name: str, *, scale: float = 100.0, form: str = ".1f
     middle, low, high = (row.get(f"{name}{end}", float("nan")) for end in ("", "_low", "_high"))
     if middle != middle:
         return NONE
-    text = _written(middle * scale, form)
+    text = written(middle * scale, form)
     if low != low:
         return text
-    ends = (_written(end * scale, form.lstrip("+")) for end in (low, high))
+    ends = (written(end * scale, form.lstrip("+")) for end in (low, high))
     return f"{text} [{', '.join(ends)}]"
 
 
-def _written(value: float, form: str) -> str:
-    # What rounds to nothing has no sign of its own.
+def written(value: float, form: str) -> str:
+    """Return a number as text; what rounds to nothing has no sign of its own."""
     text = format(value, form)
     return format(0.0, form) if float(text) == 0 else text
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from html import escape
 from evals.report_tables import Table
 
 WIDTH = 100
+_NAME = ' class="name"'
 STYLE = """
 :root { color-scheme: light; }
 body { font: 16px/1.5 Georgia, "Times New Roman", serif; color: #1a1a1a; background: #fff;
@@ -40,7 +42,7 @@ tr.gone td { color: #777; font-style: italic; }
 figure { margin: 1.25rem 0; }
 figure img { max-width: 100%; height: auto; }
 figcaption { font-size: .85rem; color: #444; max-width: 46rem; }
-pre { font-size: .72rem; overflow-x: auto; background: #f6f6f6; padding: .75rem; }
+h3 { font-size: 1rem; margin: 1.5rem 0 .25rem; }
 @media print { body { max-width: none; font-size: 10pt; padding: 0; } nav { display: none; }
   figure, tr { break-inside: avoid; } h2 { break-after: avoid; } .scroll { overflow: visible; } }
 """
@@ -58,7 +60,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Text:
-    """A paragraph; `as_is` for what was laid out for a terminal, `banner` for a warning."""
+    """A paragraph; `markdown` for another job's tables and text, `banner` for a warning."""
 
     text: str
     form: str = "plain"
@@ -144,10 +146,32 @@ def _html(part: Text | Bullets | Table | Picture) -> str:
         )
     if isinstance(part, Bullets):
         return f"<ul>{''.join(f'<li>{escape(line)}</li>' for line in part.lines)}</ul>"
-    if part.form == "as_is":
-        return f"<pre>{escape(part.text)}</pre>"
+    if part.form == "markdown":
+        return "\n".join(_html_block(block) for block in part.text.strip().split("\n\n"))
     kind = f' class="{part.form}"' if part.form != "plain" else ""
     return f"<p{kind}>{escape(part.text)}</p>"
+
+
+def _html_block(block: str) -> str:
+    """Return a block of a job's own Markdown: a table, a list, a heading or a paragraph."""
+    lines = block.strip().splitlines()
+    if all(line.startswith("|") for line in lines) and len(lines) > 2:
+        rows = [re.split(r"(?<!\\)\|", line)[1:-1] for line in (lines[0], *lines[2:])]
+        cells = [[escape(cell.strip().replace("\\|", "|")) for cell in row] for row in rows]
+        made = [
+            "".join(
+                f"<{tag}{_NAME if not at else ''}>{cell}</{tag}>" for at, cell in enumerate(row)
+            )
+            for row, tag in zip(cells, ("th", *["td"] * len(cells)), strict=False)
+        ]
+        return f'<div class="scroll"><table><tr>{"</tr><tr>".join(made)}</tr></table></div>'
+    text = escape(" ".join(line.strip() for line in lines).replace("**", ""))
+    if block.startswith("#"):
+        return f"<h3>{text.lstrip('# ')}</h3>"
+    if block.startswith("- "):
+        points = [escape(" ".join(p.split())) for p in re.split(r"^- ", block, flags=re.M)[1:]]
+        return f"<ul>{''.join(f'<li>{point}</li>' for point in points)}</ul>"
+    return f"<p>{text}</p>"
 
 
 def _html_table(table: Table) -> str:
@@ -180,7 +204,7 @@ def _looks(row: Sequence[str], before: str) -> dict[str, bool]:
 
 
 def _kind(at: int, table: Table) -> str:
-    return ' class="name"' if at < table.names else ""
+    return _NAME if at < table.names else ""
 
 
 def _markdown(part: Text | Bullets | Table | Picture) -> Iterator[str]:
@@ -194,8 +218,9 @@ def _markdown(part: Text | Bullets | Table | Picture) -> Iterator[str]:
         yield _wrap(part.caption)
     elif isinstance(part, Bullets):
         yield "\n".join(_wrap(line, "- ") for line in part.lines)
-    elif part.form == "as_is":
-        yield f"```text\n{part.text.replace('```', '` ` `')}\n```"
+    elif part.form == "markdown":
+        # Its headings stand below the report's own.
+        yield re.sub(r"^(?=#)", "#", part.text.strip().replace("<", "&lt;"), flags=re.M)
     else:
         text = f"**{part.text}**" if part.form == "banner" else part.text
         yield _wrap(text)

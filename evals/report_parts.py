@@ -10,7 +10,7 @@ import pandas as pd
 from evals.probabilistic import brier, ece, log_loss, reliability_table
 from evals.report import MACHINERY
 from evals.report_arms import LOGGED, Evidence, Job, Setting
-from evals.report_cells import NONE, str_keys
+from evals.report_cells import NONE, str_keys, written
 from evals.report_numbers import (
     RAG,
     best_compiled_call,
@@ -119,7 +119,7 @@ def closing_sections(evidence: Evidence) -> list[Section]:
         found = [Section("Learning curve", (missing,))]
     for job in evidence.jobs:
         if job.subject in LOGGED and job.table:
-            found.append(Section(LOGGED[job.subject], (Text(job.table, "as_is"),)))
+            found.append(Section(LOGGED[job.subject], (Text(job.table, "markdown"),)))
     several = len(evidence.settings) > 1
     for setting in evidence.settings:
         title = f"Methods: {setting.title}" if several else "Methods"
@@ -183,7 +183,7 @@ def _differences(numbers: pd.DataFrame) -> Iterator[Part]:
     if png is None:
         yield Text("No differences: there is no RAG on the same cases as another arm.")
         return
-    caption = f"Paired differences in accuracy to the reference. {COLD_ONLY}."
+    caption = f"Paired differences in accuracy to the reference, in points. {COLD_ONLY}."
     yield Picture("differences", png, caption, "Forest plot of differences in accuracy by fold")
 
 
@@ -293,4 +293,4 @@ def _slope(row: dict[str, object]) -> str:
     if middle is None or middle != middle:
         return NONE
     gap, *ends = (100 * float(str(value)) for value in (middle, low, high))
-    return f"{gap:+.1f} [{ends[0]:.1f}, {ends[1]:.1f}]"
+    return f"{written(gap, '+.1f')} [{', '.join(written(end, '.1f') for end in ends)}]"

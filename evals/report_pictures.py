@@ -52,7 +52,7 @@ def forest(numbers: pd.DataFrame) -> bytes | None:
                 row = own.loc[arm]
                 colour, marker, _ = STYLES[0 if row["compiled"] else 1]
                 _bar(axes, row, "accuracy_minus", place, colour, marker, filled=row["compiled"])
-        _name(axes, f"{strategy} folds", f"points of accuracy minus {own['minus'].iloc[0]}")
+        _name(axes, f"{strategy} folds", f"points minus {own['minus'].iloc[0]}")
         axes.grid(visible=True, axis="x", color="#DDDDDD", linewidth=0.6)
     panels[0].set_yticks(range(len(arms)), arms)
     panels[0].set_ylim(len(arms) - 0.5, -0.5)
@@ -119,7 +119,7 @@ def variances(ratios: pd.DataFrame) -> bytes | None:
                 middle = min(float(own.median()), _CLIP)
                 axes.plot([middle, middle], [at - 0.42, at + 0.42], color="black", linewidth=2)
         axes.set_xlim(-0.05, _CLIP + 0.05)
-        _name(axes, f"{strategy} folds", "variance of answers / of people")
+        _name(axes, f"{strategy} folds", "variance ratio")
     panels[0].set_yticks(range(len(arms)), arms)
     panels[0].set_ylim(len(arms) - 0.5, -0.5)
     return _png(figure)

@@ -67,7 +67,8 @@ def first_table(setting: Setting, numbers: pd.DataFrame, name: str) -> Table:
             for arm in found:
                 of_strategy = numbers[numbers["strategy"] == strategy]
                 line = str_keys(of_strategy[of_strategy["arm"] == arm.label].iloc[0].to_dict())
-                rows.append({**line, "what": _titled(title, line)})
+                own = f": {arm.label}" if len(found) > 1 else ""
+                rows.append({**line, "what": f"{_titled(title, line)}{own}"})
     frame = pd.DataFrame(rows)
     missing = [row for row in rows if row["state"] == "missing"]
     return Table(
@@ -81,6 +82,7 @@ def first_table(setting: Setting, numbers: pd.DataFrame, name: str) -> Table:
             CLAIM,
             _missing(missing),
             *_unpaired(rows),
+            *_spreads(rows),
             "Accuracy: top-1 in %, failures count as wrong. nMAE: error in ranks over the length "
             "of the scale, ordinal questions only, 0 is best. Intervals: 95 %, by respondent. "
             "Differences are paired, on the same cases.",
@@ -236,6 +238,22 @@ def _about(setting: Setting, rows: Sequence[Row], knows: str) -> str:
             folds = ", ".join(dict.fromkeys(row["folds"] for row in own))
             parts.append(f"{strategy} folds ({folds}): {people:,} people, {asked:,} questions")
     return "; ".join([*parts, f"{setting.role}set", *([f"{knows} arms"] if knows else [])])
+
+
+def _spreads(rows: Sequence[Row]) -> list[str]:
+    """Say how far apart programs are that differ in their compile seed alone."""
+    notes = []
+    for strategy in dict.fromkeys(row["strategy"] for row in rows):
+        own = [r for r in rows if r["strategy"] == strategy and r.get("compiled") is True]
+        for variant in dict.fromkeys(row["variant"] for row in own):
+            found = [100 * r["accuracy"] for r in own if r["variant"] == variant]
+            if len(found) > 1:
+                mean = sum(found) / len(found)
+                notes.append(
+                    f"{strategy} folds: {len(found)} compiled programs of {variant}, accuracy from "
+                    f"{min(found):.1f} to {max(found):.1f} %, on average {mean:.1f} %."
+                )
+    return notes
 
 
 def _missing(rows: Sequence[Row]) -> str:

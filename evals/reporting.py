@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from evals.model_card import promoted_cards
-from evals.report_arms import Evidence, read_evidence
+from evals.report_arms import Evidence
 from evals.report_latex import latex_table
 from evals.report_page import Picture, Section, html_page, markdown_page, markdown_table
 from evals.report_parts import (
@@ -17,6 +17,7 @@ from evals.report_parts import (
     prompts_section,
     setting_sections,
 )
+from evals.report_reading import read_evidence
 from evals.report_tables import Table
 from evals.report_words import prompt_digests, prompts_digest
 from evals.tracking import Tracker

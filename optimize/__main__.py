@@ -35,6 +35,7 @@ def build_parser() -> argparse.ArgumentParser:
         "teleprompters", help="run every teleprompter once and say what it takes"
     )
     _add_job(mechanics)
+    mechanics.add_argument("--only", nargs="+", default=[], metavar="NAME", help="some of them")
     mechanics.set_defaults(run=_mechanics)
     promote = commands.add_parser("promote", help="make a compiled program the champion")
     promote.add_argument("run_id", metavar="RUN", help="MLflow run of an arm, or of its job")
@@ -90,7 +91,8 @@ def _mechanics(args: argparse.Namespace) -> None:
     from optimize.mechanics import run_mechanics
     from valuesim_dspy.config import load_job
 
-    print(run_mechanics(load_job(args.job, [*args.set, *consent(args)]), is_agreed=args.yes))
+    config = load_job(args.job, [*args.set, *consent(args)])
+    print(run_mechanics(config, args.only, is_agreed=args.yes))
 
 
 def _promote(args: argparse.Namespace) -> None:

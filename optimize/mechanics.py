@@ -57,7 +57,7 @@ SMALL: Mapping[str, Mapping[str, Any]] = {
 UNCOMPILED = "uncompiled"
 
 
-def run_mechanics(config: JobConfig, *, is_agreed: bool = False) -> str:
+def run_mechanics(config: JobConfig, only: Sequence[str] = (), *, is_agreed: bool = False) -> str:
     """Compile the job's variant with every teleprompter, twice, and return the table.
 
     The job's own teleprompter and options are left aside. The second compilation starts from an
@@ -66,12 +66,19 @@ def run_mechanics(config: JobConfig, *, is_agreed: bool = False) -> str:
 
     Args:
         config: The job: data, protocol, models and variant.
+        only: Keys of `TELEPROMPTERS`; empty for all of them.
         is_agreed: Whether an estimate above the config's limit needs no further consent.
 
     Raises:
         ConfigError: Something in the config cannot work; nothing was paid.
         BudgetExceededError: The budget is spent; the rows that were finished are in the run.
     """
+    for name in only:
+        if name not in TELEPROMPTERS:
+            raise ConfigError(
+                "no such teleprompter", key="--only", value=name, allowed=TELEPROMPTERS
+            )
+    chosen = {name: TELEPROMPTERS[name] for name in TELEPROMPTERS if not only or name in only}
     # What a user's cache holds from earlier jobs would make the column of paid calls chance.
     cache = ResponseCache() if config.task_lm.offline else None
     with open_study(config, cache=cache) as study:
@@ -81,14 +88,14 @@ def run_mechanics(config: JobConfig, *, is_agreed: bool = False) -> str:
             raise ConfigError("has no predictor to compile", key="variant", value=config.variant)
         check_context(student, study.examples("val") + study.examples("dev"), config.task_lm)
         demo_cases = synthetic_cases(study)
-        _announce(study, is_agreed=is_agreed)
+        _announce(study, chosen, is_agreed=is_agreed)
         for lm in study.lms.values():
             if not lm.in_process:
                 preflight(lm)
         tracker = Tracker(config.store, share_rows=config.share_rows)
-        with tracker.job(_facts(study)) as run:
+        with tracker.job(_facts(study, list(only))) as run:
             tracker.set_experiment_tag(*view_tag(run.run_id))
-            return _Steps(study, run, demo_cases).take()
+            return _Steps(study, run, demo_cases, chosen).take()
 
 
 def small_options(teleprompter: Teleprompter) -> Mapping[str, Any]:
@@ -114,6 +121,7 @@ class _Steps:
     study: Study
     run: JobRun
     demo_cases: Sequence[dspy.Example] = ()
+    chosen: Mapping[str, Teleprompter] = field(default_factory=lambda: TELEPROMPTERS)
     rows: list[Mechanics] = field(default_factory=list)
 
     def take(self) -> str:
@@ -126,7 +134,7 @@ class _Steps:
             # Charts open with a metric that all runs have, which is to be calls and not accuracy.
             child.log_metrics(dict.fromkeys((*COSTS, "demos"), 0.0))
             child.log_metrics(result_metrics(before), prefix="dev")
-        for teleprompter in TELEPROMPTERS.values():
+        for teleprompter in self.chosen.values():
             print(f"compiling {arm} with {teleprompter.name}, twice ...", flush=True)  # noqa: T201
             self.rows.append(self.row(teleprompter, before))
             table = self.table()
@@ -218,9 +226,9 @@ def _gap(dev: Result, before: Result) -> Any:
     return paired_difference(dev.frame, before.frame, seed=0)
 
 
-def _facts(study: Study) -> JobFacts:
+def _facts(study: Study, only: list[str]) -> JobFacts:
     """Describe the job; it is about all teleprompters and is no compile job's continuation."""
-    content = [study.identity, "mechanics", SMALL]
+    content = [study.identity, "mechanics", SMALL, *only]
     identity = hashlib.sha256(json.dumps(content, default=dict).encode()).hexdigest()[:16]
     facts = describe_job(study, command="optimize", subject=study.config.variant, identity=identity)
     sizes = {f"{role}set": len(study.examples(role)) for role in ("train", "val", "dev")}
@@ -237,7 +245,7 @@ def _link(run: JobRun) -> str:
     return f"#/experiments/{run.tracker.experiment_id}/{shown}"
 
 
-def _announce(study: Study, *, is_agreed: bool) -> None:
+def _announce(study: Study, chosen: Mapping[str, Teleprompter], *, is_agreed: bool) -> None:
     """Print the estimate, teleprompter by teleprompter.
 
     Raises:
@@ -247,8 +255,8 @@ def _announce(study: Study, *, is_agreed: bool) -> None:
     one_run = benchmark_cost(student, study.examples("train")[:1])
     sizes = (len(study.examples("train")), len(study.examples("val")))
     phases = {"measuring": benchmark_cost(student, study.examples("dev"))}
-    phases["measuring"] = phases["measuring"].scaled(len(TELEPROMPTERS) + 1, len(TELEPROMPTERS) + 1)
-    for name, teleprompter in TELEPROMPTERS.items():
+    phases["measuring"] = phases["measuring"].scaled(len(chosen) + 1, len(chosen) + 1)
+    for name, teleprompter in chosen.items():
         options = teleprompter.parse(small_options(teleprompter))
         count = len(chosen_predictors(student, getattr(options, "predictors", "all")))
         once = one_run.scaled(*teleprompter.runs(options, *sizes, count))

@@ -81,6 +81,7 @@ def test_an_unknown_arm_is_refused_before_anything_is_read(tmp_path: Path) -> No
 def test_processes_change_no_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In one process or in several: the same cases, answers and needed calls."""
     part = ablation_parts(tiny(tmp_path), full=False)[1]
+    monkeypatch.setattr(ablation, "LEAST_CASES", 0)
     with open_study(part.config) as study:
         several = list(ablation._in_order(study, part, ARMS, "dev", build_arm))
         monkeypatch.setattr(ablation, "PROCESSES", 1)

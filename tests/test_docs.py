@@ -31,6 +31,9 @@ DECLARED: Mapping[str, Mapping[str, str]] = {
     # The minutes that all teleprompters take: one of them, and a tiny job.
     "teleprompters.md": {
         "python benchmarks/compile_calls.py\n": f"python {COMPILE_CALLS} bootstrap\n",
+        "teleprompters optimize/jobs/demo.toml": (
+            f"teleprompters {ROOT}/optimize/jobs/demo.toml {TINY} --only bootstrap copro"
+        ),
         "optimize/jobs/demo.toml": f"{ROOT}/optimize/jobs/demo.toml {TINY}",
     },
     # The minutes of the whole grid: three arms of it, on few people.

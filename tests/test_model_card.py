@@ -9,7 +9,7 @@ from reported import frame, full_job, log_arm, start, store
 from evals.model_card import INTENDED, NOT_FOR, model_card, promoted_cards, write_model_card
 from evals.registry import Registry
 from evals.report import MACHINERY
-from evals.report_arms import read_evidence
+from evals.report_reading import read_evidence
 from evals.tracking import Tracker
 from valuesim_dspy.errors import MissingDataError, ValueSimError
 from valuesim_dspy.loading import save_program

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import shutil
 import signal
 import subprocess
@@ -21,11 +20,10 @@ from jobs import (
     job_file,
     lexical_server,
     living_in,
-    program_bytes,
     tracker_of,
 )
 
-from evals.past_runs import arms_of, run_summary
+from evals.past_runs import run_summary
 from evals.tracked_runs import LEVEL
 from optimize.__main__ import main
 
@@ -35,42 +33,6 @@ TINY: dict[str, Any] = {"variant": "single", "baselines": []}
 # Run by a process of its own: the embedded model, which writes down each answer it gives and
 # kills its process at one of its calls, or at one of the events that Python reports (files opened,
 # renamed, connected to) from the beginning of the MLflow run on.
-DYING = """
-import os, signal, sys
-from evals.tracking import Tracker
-from optimize.__main__ import main
-from valuesim_dspy.lexical.engine import LexicalEngine
-
-kind, at, answers, *arguments = sys.argv[1:]
-left = {kind: int(at)}
-
-def count(what):
-    if what in left:
-        left[what] -= 1
-        if left[what] == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-complete = LexicalEngine.complete
-
-def counted(self, request):
-    count("call")
-    reply = complete(self, request)
-    with open(answers, "ab", buffering=0) as file:
-        file.write(b".")
-    return reply
-
-LexicalEngine.complete = counted
-EVENTS = {"open", "os.rename", "os.mkdir", "os.remove", "shutil.rmtree", "sqlite3.connect"}
-armed, begin = [], Tracker.job
-
-def job(self, facts):
-    armed.append(True)
-    return begin(self, facts)
-
-Tracker.job = job
-sys.addaudithook(lambda name, _: count("event") if armed and name in EVENTS else None)
-sys.exit(main(arguments))
-"""
 
 
 @pytest.fixture
@@ -314,54 +276,6 @@ def code(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / package, folder / package, ignore=ignored)
     return folder
-
-
-def _die(code: Path, home: Path, job: Path, kind: str, at: int) -> int:
-    """Run the job in a process of its own; return its exit status."""
-    script = home / "dying.py"
-    script.write_text(DYING)
-    with living_in(home):
-        done = subprocess.run(
-            [sys.executable, str(script), kind, str(at), str(home / "answers"), "compile", job],
-            capture_output=True,
-            text=True,
-            cwd=home,
-            env={**os.environ, "PYTHONPATH": str(code)},
-        )
-    assert "Traceback" not in done.stderr
-    return done.returncode
-
-
-def _answers(home: Path) -> int:
-    file = home / "answers"
-    return file.stat().st_size if file.exists() else 0
-
-
-@pytest.mark.slow
-def test_killed_at_any_moment_a_job_goes_on(tmp_path: Path, code: Path) -> None:
-    """Again and again, between calls and amid writing: the same bytes, one run, nothing twice."""
-    job = job_file(tmp_path / "tiny.toml", **TINY, compile={**BOOTSTRAP, "arms": []})
-    calm, home = tmp_path / "calm", tmp_path / "home"
-    calm.mkdir()
-    home.mkdir()
-    assert _die(code, calm, job, "call", 10**9) == 0
-    whole, rng = _answers(calm), random.Random(20)
-    killed = 0
-    for kind, most in (("call", whole), ("event", 140), ("call", whole // 2), ("event", 100)):
-        status = _die(code, home, job, kind, rng.randint(1, most))
-        assert status in (0, -signal.SIGKILL)
-        killed += status != 0
-    assert killed >= 2
-    assert _die(code, home, job, "call", 10**9) == 0
-    # A call that was answered and not yet kept when the process died is paid again.
-    assert whole <= _answers(home) <= whole + killed
-    tracker = tracker_of(home / "mlruns")
-    (run_id,) = tracker.find({LEVEL: "job"})
-    statuses = [run_summary(tracker, arm)["status"] for arm in arms_of(tracker, run_id)]
-    assert statuses == ["FINISHED"] * 2
-    (one,) = (calm / "mlruns" / "programs").glob("*/single")
-    (other,) = (home / "mlruns" / "programs").glob("*/single")
-    assert program_bytes(one) == program_bytes(other)
 
 
 @pytest.mark.slow

@@ -18,6 +18,20 @@ from evals.report_page import (
 from evals.report_tables import Table
 
 NASTY = "<script>alert(1)</script> & \"quoted\" 'x'"
+LOGGED = f"""## Its heading
+
+A text of **two**
+lines {NASTY}.
+
+| arm | n |
+| --- | --: |
+| a\\|b | 1 |
+| {NASTY} | 2 |
+
+- one
+  point
+- another
+"""
 PNG = b"\x89PNG\r\n\x1a\n-not-really-"
 
 
@@ -63,7 +77,7 @@ def sections() -> list[Section]:
     return [
         Section("", (Text(NASTY), Text("Beware.", "banner"))),
         Section(NASTY, (table, Picture("one", PNG, NASTY, NASTY))),
-        Section("Words", (Bullets((NASTY, "two")), Text(f"as\n  is {NASTY}", "as_is"))),
+        Section("Words", (Bullets((NASTY, "two")), Text(LOGGED, "markdown"))),
     ]
 
 
@@ -129,9 +143,19 @@ def test_markdown_says_the_same() -> None:
     assert "| a\\|b" in text
     assert "- two" in text
     assert "**Beware.**" in text
-    outside = re.sub(r"```text\n.*?```", "", text, flags=re.S)
-    assert "<script" not in re.sub(r"^#.*$|^!.*$", "", outside, flags=re.M)
-    assert "as\n  is" in text
+    assert "<script" not in re.sub(r"^#.*$|^!.*$", "", text, flags=re.M)
+    assert "### Its heading" in text
+
+
+def test_tables_of_other_jobs_are_tables_of_the_page() -> None:
+    """With their heading, their paragraphs and their lists; signs of Markdown are gone."""
+    page = html_page("Title", [Section("", (Text(LOGGED, "markdown"),))])
+    assert "<h3>Its heading</h3>" in page
+    assert "<p>A text of two lines &lt;script" in page
+    assert '<th class="name">arm</th><th>n</th>' in page
+    assert '<td class="name">a|b</td><td>1</td>' in page
+    assert "<ul><li>one point</li><li>another</li></ul>" in page
+    assert read(page).open == []
 
 
 def test_a_markdown_table_lines_up() -> None:

@@ -132,7 +132,7 @@ def test_tables_of_other_jobs_are_shown_as_they_were_printed() -> None:
     jobs = (Job("1" * 32, "a", "robustness", table="| x |"), Job("2" * 32, "b", "contamination"))
     sections = closing_sections(Evidence((), jobs))
     assert [section.title for section in sections] == ["Learning curve", "Robustness"]
-    assert sections[1].parts == (Text("| x |", "as_is"),)
+    assert sections[1].parts == (Text("| x |", "markdown"),)
 
 
 def test_methods_and_limits_come_last() -> None:

@@ -1,9 +1,12 @@
 """The tables: every arm of the first, named where missing; cold and warm never in one."""
 
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 from reported import PEOPLE, arm, frame, setting, usual
 
+from evals.report_arms import Arm
 from evals.report_numbers import by_group, failure_reasons, question_variances, setting_numbers
 from evals.report_tables import (
     CLAIM,
@@ -176,3 +179,24 @@ def test_every_arm_has_a_row_of_failures(kept: bool) -> None:
     assert found["rag"] == ("-", "none", "0")
     reason = ("failed", "timeout", "2") if kept else ("-", "reasons are not in the store", "-")
     assert found["full"] == reason
+
+
+def test_several_compiled_programs_are_told_apart_and_their_spread_is_told() -> None:
+    """Five seeds would be five rows; from the worst to the best, and the mean."""
+    one, two = (arm(f"full compiled (run {n})", frame(n / 10), variant="full") for n in (4, 8))
+    table = first(*(replace_teleprompter(found) for found in (one, two)))
+    titles = [row[1] for row in table.rows if "compiled (bootstrap)" in row[1]]
+    assert titles == [
+        "ValueSim (full), compiled (bootstrap): full compiled (run 4)",
+        "ValueSim (full), compiled (bootstrap): full compiled (run 8)",
+    ]
+    low, high = (100 * found.frame["correct"].mean() for found in (one, two))
+    (note,) = (note for note in table.notes if "compiled programs" in note)
+    assert f"2 compiled programs of full, accuracy from {low:.1f} to {high:.1f} %" in note
+    assert f"on average {(low + high) / 2:.1f} %" in note
+
+
+def replace_teleprompter(found: Arm) -> Arm:
+    """Return an arm as a compiled one."""
+    params = {**found.params, "teleprompter": "bootstrap"}
+    return replace(found, runs=({**found.runs[0], "params": params},))

@@ -8,7 +8,8 @@ import pytest
 from reported import CONFIG, DETAILS, SURVEY, arm, frame, full_job, log_arm, setting, start, store
 
 from evals.report import MACHINERY
-from evals.report_arms import Arm, Job, read_evidence
+from evals.report_arms import Arm, Job
+from evals.report_reading import read_evidence
 from evals.report_words import (
     NO_PROMPT,
     NOT_KEPT,

@@ -97,7 +97,7 @@ class Commitments:
             "question": question,
             "program": self.program,
             "time": time,
-            "codes": json.dumps(dict(codes), sort_keys=True),
+            "codes": json.dumps(dict(codes)),
             "nonce": nonce,
             "digest": _digest(nonce, question, time, codes),
             "outcome": OPEN,

@@ -105,7 +105,7 @@ class Interview:
         self.say(f"\n{place} {question.id}: {plain_text(question.text_for(country))}")
         for option in question.options:
             self.say(f"  {option.code}: {plain_text(option.label)}")
-        self.say(f"guess sealed at {guess.time[:19]}Z as sha256 {guess.digest[:16]}")
+        self.say(f"guess sealed at {guess.time[:19]}Z as sha256 {guess.digest}")
         said = self._said(question)
         if said in (QUIT, SKIP):
             return said

@@ -23,11 +23,10 @@ from valuesim_dspy.program import VARIANTS, ValueSim
 from valuesim_dspy.roles import LMRole
 from valuesim_dspy.survey.codebook import Codebook, Question
 from valuesim_dspy.survey.exporting import select_questions
+from valuesim_dspy.survey.folds import PROTOCOL_KINDS
 from valuesim_dspy.survey.informative import Informative
 from valuesim_dspy.survey.respondents import Respondent, Respondents
 
-KINDS = ("value", "attitude")
-"""Kinds of questions that are asked where none are named."""
 CONSENT = """\
 Before the first question, please read this.
 
@@ -64,7 +63,7 @@ class Session:
         if self.args.questions:
             chosen = [self.codebook[id] for id in select_questions(*self._named("questions"))]
         else:
-            chosen = [question for question in self.codebook if question.kind in KINDS]
+            chosen = [question for question in self.codebook if question.kind in PROTOCOL_KINDS]
         told = set(select_questions(*self._named("known"))) if self.args.known else set()
         asked = [q for q in chosen if q.scorable and not q.private and q.id not in told]
         if self.row is not None:
