@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import signal
@@ -125,7 +126,7 @@ def test_a_person_from_elsewhere_is_asked_to_agree(file: Path, engine: ScriptedE
 def test_a_model_elsewhere_needs_consent_of_its_own(file: Path) -> None:
     """Nothing is shown or written before its host was agreed to; then the text names it."""
     remote = ("--model", "openai/x", "--api-base", "https://models.example/v1")
-    with pytest.raises(ConfigError, match="--send-to models.example"):
+    with pytest.raises(ConfigError, match=r"--send-to models\.example"):
         interview(file, *remote, says="yes")
     status, text = interview(file, *remote, "--send-to", "models.example", says="no")
     assert status == REFUSED and "is sent to models.example" in text
@@ -168,8 +169,6 @@ def test_the_guess_is_sealed_before_the_answer(file: Path, engine: ScriptedEngin
     shown = "\n".join(lines)
     assert shown.index(f"sha256 {guess['digest']}") < shown.index("your answer:")
     assert shown.index("your answer:") < shown.index(f"the seal is of: {text}")
-    import hashlib
-
     assert hashlib.sha256(text.encode()).hexdigest() == guess["digest"]
 
 
@@ -222,7 +221,7 @@ def test_the_survey_answers_by_itself(
     """With --auto nobody types; what is told beforehand is profile and is not asked."""
     words = ("--survey", survey, "--auto", "--yes", "--questions", "Q57-Q60", "--known", "Q1,Q57")
     _, text = interview(file, *words, "--program", "single", name=row.id)
-    assert "[3 of 3] Q60" in text and "Q57:" not in text and "your answer" not in text
+    assert "[3 of 3] Q60" in text and "Q57:" not in text and "your answer:" not in text
     kept = person(file, row.id).kept
     assert {answer.question for answer in kept.answers if answer.in_profile} <= {"Q1", "Q57"}
     later = {answer.question: answer.code for answer in kept.answers if not answer.in_profile}
@@ -242,6 +241,12 @@ def test_rag_guesses_too(file: Path, survey: Path, row: Respondent) -> None:
     mine, other = scores["program"], scores["RAG"]
     line = f"so far: program {mine.right} of 4 right ({mine.right / 4:.0%}), RAG {other.right} of 4"
     assert line in text and "The embedded model guessed" in text
+
+
+def test_without_baselines_the_program_guesses_alone(file: Path, engine: ScriptedEngine) -> None:
+    """An installed package has none, and says so."""
+    _, text = interview(file, *TRUST, "--most", 1, says="yes|1", rival=lambda *_: None)
+    assert "RAG does not guess along" in text and "so far: program 1 of 1 right" in text
 
 
 def test_the_command_brings_rag(
@@ -266,7 +271,7 @@ def test_a_guess_that_is_no_option_is_wrong(file: Path, monkeypatch: pytest.Monk
 
 def test_a_server_that_fails_loses_nothing(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The interview ends in one line; the answers given are there."""
-    answers = [reply(1), *[dspy.LMServerError("out of order")] * 9]
+    answers = [reply(1), *[dspy.LMAuthError("out of order")] * 9]
     scripted(monkeypatch, answers)
     with pytest.raises(PredictionError, match="out of order"):
         interview(file, *TRUST, says="yes|2|2")

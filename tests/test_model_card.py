@@ -108,6 +108,7 @@ def test_a_card_is_written_for_its_owner_only(program: Path, tmp_path: Path) -> 
         write_model_card(tmp_path / "absent", tmp_path / "card.md")
 
 
+@pytest.mark.slow
 def test_the_champion_among_the_arms_has_a_card(tracker: Tracker, program: Path) -> None:
     """And no program that is not; a store without a champion has no cards."""
     run = full_job(tracker)

@@ -30,10 +30,6 @@ from optimize.__main__ import main
 ROOT = Path(__file__).resolve().parent.parent
 TINY: dict[str, Any] = {"variant": "single", "baselines": []}
 
-# Run by a process of its own: the embedded model, which writes down each answer it gives and
-# kills its process at one of its calls, or at one of the events that Python reports (files opened,
-# renamed, connected to) from the beginning of the MLflow run on.
-
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Path]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -269,6 +270,26 @@ def test_forgetting_a_person_removes_everything(people: People, me: Person) -> N
     for act in (lambda: me.observe("Q69", 2), me.export, lambda: me.case("Q69")):
         with pytest.raises(MissingDataError):
             act()
+
+
+def test_a_deletion_that_was_cut_short_is_finished(
+    people: People, me: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped before the file is written anew, the next opening does it."""
+    assert people.store.file is not None
+    other = sqlite3.connect(people.store.file)  # while it is open, the log is not emptied
+    other.execute("SELECT count(*) FROM answers").fetchall()
+    me.observe("Q69", 2, source="the grebe")
+    with monkeypatch.context() as patch:
+        patch.setattr(PeopleStore, "clean", lambda store: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            me.forget()
+    assert NAME not in people and b"grebe" in bytes_of(people)
+    People(people.store.file)
+    assert b"grebe" not in bytes_of(people)
+    with people.store.changing() as db:
+        assert {row.name for row in db.execute(MARKS.select())} == {"format", "salt"}
+    other.close()
 
 
 def test_a_forgotten_person_may_come_back(people: People, me: Person) -> None:

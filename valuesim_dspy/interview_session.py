@@ -119,6 +119,8 @@ class Session:
 
         program = self._program()
         other = rival(self.codebook, self.role) if rival is not None else None
+        if other is None:
+            self.say("RAG does not guess along: baselines come with a clone of the project.")
         guessers = {OURS: program} | ({"RAG": other} if other is not None else {})
         lm = make_lm(self.role, name="task_lm")
         # In memory: whoever is forgotten must not live on in the cache of responses.

@@ -271,12 +271,11 @@ class Person:
         Raises:
             ValueSimError: Another process holds the file, so that old bytes are still in it.
         """
-        with self.store.changing() as db:
+        with self.store.deleting() as db:
             if what == ALL:
                 forget_person(db, self.key)
             else:
                 forget_question(db, self.key, what)
-        self.store.clean()
 
     def export(self) -> str:
         """Return everything that is kept of the person, as JSON."""

@@ -12,11 +12,11 @@ import secrets
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, select
+from sqlalchemy import Connection, Engine, create_engine, delete, event, select
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
@@ -27,6 +27,7 @@ from valuesim_dspy.store import APP, artifact_root, store_error, user_data
 
 FILE = "people.db"
 FORMAT = "1"
+UNCLEAN = "unclean"
 PATIENCE = 30.0
 """Seconds for which a writer waits for the others."""
 
@@ -78,6 +79,10 @@ class PeopleStore:
                 found=marks.get("format"),
             )
         self._salt = str(marks["salt"])
+        if UNCLEAN in marks:
+            # Whoever deleted was stopped before the file was written anew.
+            with suppress(ValueSimError):
+                self.clean()
 
     def __repr__(self) -> str:
         return f"PeopleStore({self.name})"
@@ -104,14 +109,29 @@ class PeopleStore:
         except SQLAlchemyError as error:
             raise _explained(self.name, error) from None
 
+    @contextmanager
+    def deleting(self) -> Iterator[Connection]:
+        """As `changing`, for what must not be left in the file; see `clean`."""
+        with self.changing() as db:
+            if self.file is not None:
+                db.execute(delete(MARKS).where(MARKS.c.name == UNCLEAN))
+                db.execute(MARKS.insert(), {"name": UNCLEAN, "value": "1"})
+            yield db
+        self.clean()
+
     def clean(self) -> None:
         """Write an SQLite file anew without what was deleted, and empty its log.
+
+        Where that fails, or the process is ended before, the next opening tries again.
 
         Raises:
             ValueSimError: Another process reads it, so that the old bytes are still there.
         """
-        if self.file is not None:
-            self._guard(_rewrite, self.file)
+        if self.file is None:
+            return
+        self._guard(_rewrite, self.file)
+        with self.changing() as db:
+            db.execute(delete(MARKS).where(MARKS.c.name == UNCLEAN))
 
     def close(self) -> None:
         """Close the connections."""

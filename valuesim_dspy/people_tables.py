@@ -24,7 +24,7 @@ def _person() -> Column[str]:
 MARKS = Table(
     "marks", SCHEMA, Column("name", String(16), primary_key=True), Column("value", String(64))
 )
-"""The format of the store, and the salt of its keys."""
+"""The format of the store, the salt of its keys, and whether deleted bytes may be left."""
 PEOPLE = Table(
     "people",
     SCHEMA,
