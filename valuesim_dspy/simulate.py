@@ -146,7 +146,8 @@ def _guarded(
         "country": case.profile.country or "",
     }
     try:
-        with dspy.context(**own_lm):
+        # Nobody learns from these calls: a trace would be condensed and kept for nothing.
+        with dspy.context(**own_lm, trace=None):
             prediction = program(case=case)
         known |= _success(prediction, faithful(case.profile, prediction))
     except STOPS:
