@@ -17,6 +17,7 @@ from evals.recording import measure
 from evals.study import Study, build_arm
 from optimize.instruction_scan import instructions_of
 from optimize.learning_trust import learns_trust, with_trust
+from optimize.synthetic_demos import check_demos
 from optimize.teleprompters import (
     Compilation,
     Compiled,
@@ -65,6 +66,7 @@ def compile_arm(
         BudgetExceededError: The budget is spent; what was answered is in the response cache.
         PredictionError: Every run of the program failed.
     """
+    check_demos(study, arm, student)
     trainset, valset = study.examples("train"), study.examples("val")
     student = student.deepcopy()
     _trust(study, student, lms, seed, training=True)
@@ -148,7 +150,12 @@ def select_arm(
     after = measure(study, arm, compiled.program, "val", label=f"{arm} compiled")
     if after.metrics["accuracy"] >= before.metrics["accuracy"]:
         return compiled.program, []
-    return student.reset_copy(), ["the valset prefers the uncompiled program, which is kept"]
+    kept = student.reset_copy()
+    notes = ["the valset prefers the uncompiled program, which is kept"]
+    if learns_trust(kept):
+        # Whom to believe is learned all the same; these calls were answered before compiling.
+        notes += _trust(study, kept, study.lms, None)
+    return kept, notes
 
 
 def save_arm(

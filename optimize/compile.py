@@ -16,7 +16,7 @@ from optimize.planning import (
     find_teleprompter,
     make_plan,
 )
-from optimize.synthetic_demos import synthetic_cases
+from optimize.synthetic_demos import check_demos, synthetic_cases
 from valuesim_dspy.config import JobConfig
 from valuesim_dspy.errors import BudgetExceededError, ConfigError
 from valuesim_dspy.lm import preflight
@@ -49,6 +49,7 @@ def run_job(config: JobConfig, *, is_agreed: bool = False) -> Job:
             if not program.predictors():
                 raise ConfigError("has no predictor to compile", key="compile.arms", value=name)
             check_context(program, cases, config.task_lm)
+            check_demos(study, name, program)
         demo_cases = synthetic_cases(study)
         plan = make_plan(study, students, teleprompter, options, demo_cases=demo_cases)
         announce(study, plan, is_agreed=is_agreed)

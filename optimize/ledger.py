@@ -38,7 +38,11 @@ class Ledger:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._earlier: dict[tuple[str, str], Usage] = {}
-        for line in path.read_bytes().splitlines() if path.exists() else ():
+        kept = path.read_bytes() if path.exists() else b""
+        if kept and not kept.endswith(b"\n"):
+            # Else the next line would be lost with the one that was cut.
+            self._append(b"\n")
+        for line in kept.splitlines():
             try:
                 phase, part, *counts = json.loads(line)
                 usage = Usage(*counts)
@@ -61,14 +65,16 @@ class Ledger:
 
         def write(usage: Usage) -> None:
             # In one write, a whole line, so that processes and deaths leave no mixed lines.
-            line = json.dumps([phase, part, *vars(usage).values()]).encode() + b"\n"
-            descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-            try:
-                os.write(descriptor, line)
-            finally:
-                os.close(descriptor)
+            self._append(json.dumps([phase, part, *vars(usage).values()]).encode() + b"\n")
 
         return write
+
+    def _append(self, line: bytes) -> None:
+        descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        try:
+            os.write(descriptor, line)
+        finally:
+            os.close(descriptor)
 
 
 class PhaseMeters:

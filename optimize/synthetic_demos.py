@@ -12,6 +12,22 @@ from valuesim_dspy.errors import ConfigError
 from valuesim_dspy.survey.codebook import load_codebook
 
 
+def check_demos(study: Study, arm: str, program: dspy.Module) -> None:
+    """Refuse demos of made-up people where a predictor reads what real people answered.
+
+    Raises:
+        ConfigError: The program reads peers, who are training people.
+    """
+    reads = any("peers" in p.signature.input_fields for _, p in program.named_predictors())
+    if study.config.compile.demos == "synthetic" and reads:
+        raise ConfigError(
+            f"{arm} reads what similar training people answered, and so would its demos; use "
+            "data or none",
+            key="compile.demos",
+            value="synthetic",
+        )
+
+
 def synthetic_cases(study: Study) -> list[dspy.Example]:
     """Return cases of as many synthetic people as train: the same fold, the train targets.
 

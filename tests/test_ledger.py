@@ -108,3 +108,13 @@ def test_the_budget_holds_over_all_processes(tmp_path: Path, study: Study) -> No
     assert meters.paid_earlier("one", "val").calls == 3
     assert meters.spent()["one"].paid.calls == meters.whole().paid.calls == 5
     assert meter.paid.calls == 2
+
+
+def test_a_cut_line_takes_no_other_with_it(tmp_path: Path) -> None:
+    """What the next process pays begins a line of its own."""
+    path = tmp_path / "paid.jsonl"
+    Ledger(path).writer("p", "")(CALL)
+    with path.open("a") as file:
+        file.write('["p", "", 1, 1')
+    Ledger(path).writer("p", "")(CALL)
+    assert Ledger(path).earlier() == CALL + CALL

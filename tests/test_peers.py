@@ -267,6 +267,14 @@ def test_a_question_with_other_codes_is_another_question() -> None:
     assert len(index(people()).nearest(asking({"Q1": 1}, reworded))) == 0
 
 
+def test_options_in_another_order_are_the_same_question() -> None:
+    """Who is near does not hang on how the options are shown."""
+    crowd = people("JJJBB", Q57=[1, 2, 1, 2, 1], Q1=[1, 1, 2, 2, 1])
+    turned = replace(ASKED, options=tuple(reversed(ASKED.options)))
+    plain, other = (index(crowd).nearest(asking({"Q1": 1}, q), 3) for q in (ASKED, turned))
+    assert plain.codes.tolist() == other.codes.tolist() and len(plain.codes) == 3
+
+
 def test_impossible_requests_are_config_errors() -> None:
     """No peers asked for, or a profile of another survey."""
     built = index(people())

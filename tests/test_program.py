@@ -4,9 +4,14 @@ import copy
 
 import dspy
 import pytest
-from people import case, example, prompt_of, reply, scripted
+from people import case, example, prompt_of, reply, scripted, scripted_lm
 
-from valuesim_dspy.errors import ConfigError, InvalidAnswerError, MissingDataError
+from valuesim_dspy.errors import (
+    ConfigError,
+    InvalidAnswerError,
+    MissingDataError,
+    ProgramStateError,
+)
 from valuesim_dspy.modules import BackstoryWriter
 from valuesim_dspy.program import ValueSim
 from valuesim_dspy.variants import CAPS
@@ -239,3 +244,16 @@ def test_one_perspective_decides_alone() -> None:
     with scripted([STORY, reply(3)]) as engine:
         found = ValueSim("behavioral")(case=case())
     assert (found.answer, found.decision, len(engine.requests)) == (3, "agreement", 2)
+
+
+def test_records_of_another_model_end_a_run_before_it_is_paid_for() -> None:
+    """Not case by case, where readers happen to differ."""
+    from valuesim_dspy.simulate import simulate
+
+    program = ValueSim("weighted-vote")
+    program.learned = {"weights": {"lm": "openai/other", "margins": {}}}
+    with scripted([]) as engine:
+        lm = scripted_lm(engine)
+        with pytest.raises(ProgramStateError, match="openai/other"):
+            simulate(program, [example("Q69")], lm=lm)
+    assert engine.requests == []

@@ -115,3 +115,14 @@ def test_the_embedded_model_answers_each_for_itself() -> None:
     lines = answer_several(prompt).splitlines()
     assert [line.split(":")[0] for line in lines] == ["1", "2"]
     assert read_several(Prompt(Task(), {"facts": facts})) == {}
+
+
+def test_a_question_put_otherwise_is_asked_as_it_is_put() -> None:
+    """The case's own wording and options stand in the call, not the codebook's."""
+    from dataclasses import replace
+
+    own = replace(CODEBOOK["Q69"], text="Do you trust the police?")
+    together = asked_together(Case(person(), own))
+    text = questions_text(together, "JPN")
+    assert "Do you trust the police?" in text
+    assert [one.id for one in together] == [one.id for one in asked_together(case("Q69"))]

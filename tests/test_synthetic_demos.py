@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from jobs import Stopping, run, small_job, survey_file
 
-from evals.study import open_study
+from evals.study import build_arm, open_study
 from optimize.arm_compiling import compile_arm, save_arm
 from optimize.demo_rendering import demo_counts
 from optimize.instruction_scan import instructions_of
@@ -114,3 +114,23 @@ def test_a_job_scores_on_real_cases_and_shows_made_up_ones(tmp_path: Path) -> No
     done = run(tmp_path, small_job(compile=compiled), engine)
     assert {result.label for result in done.job.results} >= {"full", "full compiled"}
     assert read_manifest(done.program).demos_hold_survey_data is False
+
+
+@pytest.mark.parametrize("variant", ["single-peers", "rag-peers"])
+def test_what_reads_real_people_has_no_demos_of_nobody(variant: str) -> None:
+    """A demo would show what training people answered, and the manifest would deny it."""
+    job = small_job(variant="single-peers", compile={**SYNTHETIC, "arms": [variant]})
+    with open_study(job, cache=ResponseCache()) as study:
+        student = build_arm(study, variant)
+        teleprompter = TELEPROMPTERS["labeled-few-shot"]
+        with pytest.raises(ConfigError, match="similar training people"):
+            compile_arm(
+                study,
+                variant,
+                student,
+                teleprompter,
+                teleprompter.parse({}),
+                lms=study.lms,
+                log=None,
+                demo_cases=synthetic_cases(study),
+            )

@@ -42,3 +42,16 @@ def test_what_is_off_the_scale_has_no_mean() -> None:
     """Nominal options are voted on."""
     nominal = Question(text="Which?", options=["a", "b", "c"], scale_kind="nominal", order=())
     assert mean_answer(nominal, {"cognitive": 3, "affective": 1, "behavioral": 1}) == 1
+
+
+@pytest.mark.parametrize("codes", [(1, 1, 4, 4, 3), (1, 1, 2, 2, 4), (2, 2, 3, 3, 4, 4, 1)])
+def test_only_the_tied_stand_in_the_middle(codes: tuple[int, ...]) -> None:
+    """With more than three voices an answer given once is never taken for a compromise."""
+    named = {f"member_{number}": code for number, code in enumerate(codes)}
+    assert codes.count(vote(TRUST, named)) == 2
+
+
+def test_three_tied_pairs_give_their_middle() -> None:
+    """Of 2, 3 and 4, given twice each, 3 stands in the middle."""
+    named = {f"member_{number}": code for number, code in enumerate((2, 2, 3, 3, 4, 4, 1))}
+    assert vote(TRUST, named) == 3

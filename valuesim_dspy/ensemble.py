@@ -76,6 +76,12 @@ class Ensemble(dspy.Module):
         """The members' kind: `valuesim`, or a baseline's name."""
         return str(self.members[0].kind)
 
+    def require_model(self, model: str) -> None:
+        """Refuse a model that a member's records were not learned for."""
+        for member in self.members:
+            if hasattr(member, "require_model"):
+                member.require_model(model)
+
     @property
     def knows(self) -> str:
         """What members know: `cold`, or `warm` where they read others' answers to the target."""

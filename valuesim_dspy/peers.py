@@ -234,7 +234,9 @@ class PeerIndex:
     ) -> tuple[Array, Array]:
         """Return rows and agreement of the n nearest of a span who answered, the nearest first."""
         item = self._answers.items.get(case.question.id)
-        is_asked = item and not item.is_open and item.codes.tolist() == list(case.question.codes)
+        is_asked = (
+            item and not item.is_open and set(item.codes.tolist()) == set(case.question.codes)
+        )
         if not item or not is_asked or span.start == span.stop:
             return np.zeros(0, dtype=np.intp), np.zeros(0, dtype=np.float32)
         may = self._answers.places(case.question.id, span) < item.places

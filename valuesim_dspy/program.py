@@ -106,6 +106,15 @@ class ValueSim(dspy.Module):
         """Go back to `learned`, which is what a saved program has."""
         self._learned = None
 
+    def require_model(self, model: str) -> None:
+        """Refuse a model that another one's records were learned for.
+
+        Raises:
+            ProgramStateError: What was learned is of another model.
+        """
+        if self.spec.learns:
+            require_lm(self.learned, model)
+
     def predict(self, case: Case) -> dspy.Prediction:
         """Answer a case; the same as calling the program.
 
@@ -143,6 +152,9 @@ class ValueSim(dspy.Module):
 
     def forward(self, case: Case) -> dspy.Prediction:
         """See the class."""
+        if self._learned is None:
+            # While compiling, a teacher may answer; what is saved is bound to who answers then.
+            self.require_model(str(getattr(dspy.settings.lm, "model", "")))
         if not self.spec.perspectives:
             reply = self.direct(case=case, inputs=self.inputs(case))
             return as_prediction(reply, decision="direct")
@@ -160,9 +172,6 @@ class ValueSim(dspy.Module):
         if self.spec.decide in DECISIONS:
             return _told(DECISIONS[self.spec.decide](question, answers), views)
         learned = self._learned.of(case) if self._learned is not None else self.learned
-        if self.spec.learns and self._learned is None:
-            # While compiling, a teacher may answer; what is saved is bound to who answers then.
-            require_lm(learned, str(dspy.settings.lm.model))
         if self.spec.decide == "weighted-vote":
             return _told(weighted_vote(learned, question, answers), views)
         inputs = {**inputs, "views": views_text(question, views)}

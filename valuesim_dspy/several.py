@@ -72,7 +72,9 @@ def asked_together(case: Case, most: int = MOST) -> tuple[Question, ...]:
     ]
     place = next(i for i, question in enumerate(open_ones) if question.id == case.question.id)
     first = place - place % most
-    return tuple(open_ones[first : first + most])
+    together = open_ones[first : first + most]
+    # The case's own as the case puts it: it may be worded or ordered otherwise.
+    return tuple(case.question if one.id == case.question.id else one for one in together)
 
 
 def questions_text(questions: Sequence[Question], country: str | None) -> str:

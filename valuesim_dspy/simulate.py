@@ -98,7 +98,10 @@ def simulate(
     Raises:
         BudgetExceededError: The budget is spent; what was answered is in the response cache.
         ConfigError: The run as a whole cannot work, such as a context budget too small.
+        ProgramStateError: The program was compiled for another model and says so.
     """
+    if lm is not None and (require := getattr(program, "require_model", None)):
+        require(lm.model)
     faithful = _Fidelities()
 
     def one(example: dspy.Example) -> Outcome:

@@ -14,7 +14,7 @@ SAME = 1e-9
 
 
 def vote(question: Question, answers: Mapping[str, int]) -> int:
-    """Return the plurality; a tie goes to the middle of ordered options, else to the first.
+    """Return the plurality; a tie goes to the middle of the tied options, else to the first.
 
     Args:
         question: The question, for the order of its options.
@@ -23,8 +23,8 @@ def vote(question: Question, answers: Mapping[str, int]) -> int:
     codes = list(answers.values())
     most = max(codes.count(code) for code in codes)
     tied = [code for code in dict.fromkeys(codes) if codes.count(code) == most]
-    ranked = sorted((code for code in codes if code in question.order), key=question.order.index)
-    if len(tied) > 1 and len(ranked) == len(codes):
+    ranked = sorted((code for code in tied if code in question.order), key=question.order.index)
+    if len(tied) > 1 and len(ranked) == len(tied):
         return ranked[(len(ranked) - 1) // 2]
     return tied[0]
 
