@@ -22,15 +22,15 @@ from evals.baselines import BASELINES
 from evals.benchmark import Result, run_benchmark
 from evals.estimate import Cost, agree, benchmark_cost
 from evals.factors import COMPILED, SHUFFLED, grid_arms
+from evals.history import count_reading
 from evals.job_facts import describe_job
-from evals.past_runs import count_test_read
 from evals.recording import arm_run, result_metrics
 from evals.report import MACHINERY, comparison_table, describe_study
 from evals.study import Study, open_study
 from evals.tracked_runs import JobRun
 from evals.tracking import Tracker
 from valuesim_dspy.config import JobConfig
-from valuesim_dspy.errors import ConfigError
+from valuesim_dspy.errors import BudgetExceededError, ConfigError
 from valuesim_dspy.lm import preflight
 from valuesim_dspy.variants import VARIANTS
 
@@ -38,6 +38,10 @@ STRENGTHS = ("question", "battery", "topic")
 TARGETS = 12
 PROCESSES, LEAST_CASES = 2, 5000
 """Processes, and the cases over all arms from which on starting them pays."""
+
+REFERENCE = "rag"
+STOPPED = "stopped"
+"""The tag of a job's run: `budget` where that ended it (its status is then KILLED), else `no`."""
 
 Maker = Callable[[Study, str], dspy.Module]
 
@@ -79,19 +83,18 @@ def run_ablation(
     names = _checked(grid_arms(tuple(arms)), is_made=make is not build_arm)
     parts = ablation_parts(config, full=full)
     tracker = Tracker(config.store, share_rows=config.share_rows)
-    blocks: list[str] = []
     with open_study(parts[0].config) as study:
         _announce(study, names, role, len(parts), is_agreed=is_agreed)
         identity = _identity(study, [part.name for part in parts], names, role)
         facts = describe_job(study, command="evals", subject="ablation", identity=identity)
-    with tracker.job(facts) as run:
-        for part in parts:
-            with open_study(part.config) as study:
-                results = _measured(study, run, part, names, role, make)
-                blocks.append(_block(study, part, results, role))
-                run.log_text("\n".join(blocks), "table.md")
-        run.note(blocks[0])
-    return "\n".join(blocks)
+    run = tracker.job(facts)
+    try:
+        with run:
+            return _take(run, parts, names, role, make)
+    except BudgetExceededError:
+        # Not failed: it can go on. Not finished either.
+        tracker.end(run.run_id, "KILLED")
+        raise
 
 
 def ablation_parts(config: JobConfig, *, full: bool) -> list[Part]:
@@ -142,25 +145,69 @@ def _identity(study: Study, parts: list[str], names: list[str], role: str) -> st
     return hashlib.sha256(whole.encode()).hexdigest()[:16]
 
 
-def _measured(
-    study: Study, run: JobRun, part: Part, names: list[str], role: str, make: Maker
-) -> list[Result]:
-    """Measure all arms of a part and keep each in its run as soon as it is done."""
-    results: dict[str, Result] = {}
-    programs: dict[str, tuple[str, str]] = {}
-    measured = _in_order(study, part, names, role, make)
+def _take(run: JobRun, parts: Sequence[Part], names: list[str], role: str, make: Maker) -> str:
+    """Measure part after part and return the tables; a spent budget leaves those there are."""
+    run.set_tags({STOPPED: "no"})
+    blocks: list[str] = []
+    for part in parts:
+        results: dict[str, Result] = {}
+        with open_study(part.config) as study:
+            notes = [f"reading {count_reading(study)} of this testset"] if role == "test" else []
+            try:
+                _measure_part(study, run, part, names, role, make, results)
+            except BudgetExceededError as error:
+                run.set_tags({STOPPED: "budget"})
+                notes.append(f"stopped: {error}")
+                _keep(run, blocks, study, part, names, results, role, notes)
+                print("\n".join(blocks), flush=True)  # noqa: T201
+                raise
+            _keep(run, blocks, study, part, names, results, role, notes)
+    return "\n".join(blocks)
+
+
+def _keep(
+    run: JobRun,
+    blocks: list[str],
+    study: Study,
+    part: Part,
+    names: Sequence[str],
+    results: Mapping[str, Result],
+    role: str,
+    notes: Sequence[str],
+) -> None:
+    """Add the tables of what was measured of a part, in the grid's order, and keep them."""
+    if results:
+        done = [results[name] for name in names if name in results]
+        blocks.append(_block(study, part, done, role, notes))
+        run.log_text("\n".join(blocks), "table.md")
+        run.note(blocks[0])
+
+
+def _measure_part(
+    study: Study,
+    run: JobRun,
+    part: Part,
+    names: Sequence[str],
+    role: str,
+    make: Maker,
+    results: dict[str, Result],
+) -> None:
+    """Measure all arms of a part, the reference first, and keep each as soon as it is done.
+
+    Raises:
+        BudgetExceededError: The budget is spent; `results` and the runs hold what was measured.
+    """
+    order = sorted(names, key=lambda name: name != REFERENCE)
+    measured = _in_order(study, part, order, role, make)
     for done, (name, result, kind, variant) in enumerate(measured, 1):
         print(f"{part.name} [{done}/{len(names)}] {name}", flush=True)  # noqa: T201
-        results[name], programs[name] = result, (kind, variant)
-    reference = results.get("rag")
-    for name in names:
-        kind, variant = programs[name]
-        teleprompter = study.config.compile.teleprompter if name.endswith(COMPILED) else "none"
-        labelled = replace(results[name], label=f"{part.name}: {name}")
+        results[name] = result
+        is_compiled = name.endswith((COMPILED, SHUFFLED))
+        teleprompter = study.config.compile.teleprompter if is_compiled else "none"
+        labelled = replace(result, label=f"{part.name}: {name}")
         described = _Described(kind, variant)
         with arm_run(run, study, labelled, described, teleprompter=teleprompter) as child:
-            child.log_metrics(result_metrics(results[name], reference=reference))
-    return [results[name] for name in names]
+            child.log_metrics(result_metrics(result, reference=results.get(REFERENCE)))
 
 
 @dataclass(frozen=True)
@@ -215,19 +262,16 @@ def _measure(study: Study, role: str, make: Maker, name: str) -> Measured:
     return name, result, str(kind), str(variant)
 
 
-def _block(study: Study, part: Part, results: list[Result], role: str) -> str:
+def _block(study: Study, part: Part, results: list[Result], role: str, notes: Sequence[str]) -> str:
     """Return the tables of one fold: all arms, then factor by factor."""
-    notes = [MACHINERY] if study.offline and not study.respondents.synthetic else []
-    if role == "test":
-        key = f"{study.respondents.digest[:16]}-{study.fold.digest}-{study.split.digest}"
-        notes.append(f"reading {count_test_read(study.config.store, key)} of this testset")
+    machinery = [MACHINERY] if study.offline and not study.respondents.synthetic else []
     by_name: Mapping[str, Result] = {result.label: result for result in results}
     # What an arm alone has to say, such as tokens by predictor, would drown forty arms.
     table = comparison_table(
         [replace(result, notes=()) for result in results],
-        reference="rag" if "rag" in by_name else None,
+        reference=REFERENCE if REFERENCE in by_name else None,
         title=f"{study.config.name}: {part.name}, {role}set",
         about=describe_study(study, date=datetime.date.today()),
-        notes=notes,
+        notes=[*machinery, *notes],
     )
     return f"{table}\n{factor_table(by_name)}"

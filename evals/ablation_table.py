@@ -20,7 +20,8 @@ def factor_rows(results: Mapping[str, Result]) -> list[dict[str, str | float]]:
 
     Returns:
         `factor`, `arm`, `base`, `accuracy`, `difference`, `low`, `high` (shares, paired, by
-        respondent), `nmae` and `tokens` a case; NaN where arms may not be compared.
+        respondent), `nmae` and `tokens` a case; NaN where arms may not be compared, and where
+        too few cases were answered for a score.
     """
     rows: list[dict[str, str | float]] = []
     for factor in FACTORS:
@@ -42,7 +43,7 @@ def factor_rows(results: Mapping[str, Result]) -> list[dict[str, str | float]]:
                     "difference": difference,
                     "low": low,
                     "high": high,
-                    "nmae": arm.metrics["nmae"],
+                    "nmae": arm.metrics["nmae"] if arm.is_valid else float("nan"),
                     "tokens": arm.needed.tokens / len(arm.frame),
                 }
             )

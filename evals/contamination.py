@@ -25,10 +25,9 @@ from evals.contamination_table import (
     spread,
 )
 from evals.estimate import agree, benchmark_cost, check_context
-from evals.history import sampled
+from evals.history import count_reading, sampled
 from evals.job_facts import arm_params, describe_job, usage_metrics
 from evals.metrics import score_frame
-from evals.past_runs import count_test_read
 from evals.progress import Progress
 from evals.recall import (
     MIN_PEOPLE,
@@ -86,6 +85,7 @@ def run_contamination(
         job = _drawn(study, role, people, targets, least)
         programs = {arm: build_arm(study, arm) for arm in arms}
         job.announce(programs, is_agreed=is_agreed)
+        reading = count_reading(study) if role == "test" else None
         tracker = Tracker(config.store, share_rows=config.share_rows)
         whole = json.dumps([study.identity, "contamination", arms, role, people, targets, least])
         identity = hashlib.sha256(whole.encode()).hexdigest()[:16]
@@ -94,7 +94,7 @@ def run_contamination(
             cells = job.recalled(run)
             for arm, program in programs.items():
                 job.answered(run, arm, program, cells)
-            report = job.report(cells)
+            report = job.report(cells, reading)
             run.log_text(report, "table.md")
             # A cell may be one person: what arms did there stays with their predictions.
             shown = cells.frame.drop(columns=["cases", *cells.results])
@@ -218,7 +218,7 @@ class _Job:
                 for name, given in (("recall_correlation", None), ("recall_partial", "modal")):
                     child.log_metrics(spread(name, follows(cells.frame, arm, given)))
 
-    def report(self, cells: _Cells) -> str:
+    def report(self, cells: _Cells, reading: int | None) -> str:
         """Return the tables and what they say."""
         study, frame = self.study, cells.frame
         about = describe_study(study, date=datetime.date.today())
@@ -244,7 +244,6 @@ class _Job:
                 blocks.append(f"**{knows.capitalize()} arms**: {meaning}.")
                 blocks.append(arm_table(frame, results))
         blocks += [wrapped(in_words(frame, list(cells.results.values()))), wrapped(MEANS)]
-        if self.role == "test":
-            key = f"{study.respondents.digest[:16]}-{study.fold.digest}-{study.split.digest}"
-            blocks.append(f"Reading {count_test_read(study.config.store, key)} of this testset.")
+        if reading is not None:
+            blocks.append(f"Reading {reading} of this testset.")
         return "\n\n".join(blocks) + "\n"

@@ -28,6 +28,7 @@ DRAWS = 5
 """Populations that are drawn; their metrics are averaged."""
 
 WIDTH = 118
+INVALID = "invalid"
 POPULATIONS = {"independent draws": False, "one draw a person": True}
 COLUMNS: Mapping[str, tuple[Callable[[pd.DataFrame], float], str]] = {
     "variance ratio": (variance_ratio, ".2f"),
@@ -55,11 +56,14 @@ def gives_probabilities(result: Result) -> bool:
 
 
 def calibrations(val_results: Sequence[Result]) -> dict[str, Calibration]:
-    """Return the calibration of each arm that gives probabilities on the valset, by label."""
+    """Return the calibration of each arm that gives probabilities on the valset, by label.
+
+    An arm that answered too few of it has none: its temperature would be of the easy cases.
+    """
     return {
         result.label: calibrate(result.frame)
         for result in val_results
-        if gives_probabilities(result)
+        if gives_probabilities(result) and result.is_valid
     }
 
 
@@ -100,6 +104,9 @@ def distribution_table(
 
 def population_rows(result: Result, calibration: Calibration | None, seed: int) -> list[list[str]]:
     """Return one row for point answers and for each way of drawing, as text."""
+    if not result.is_valid:
+        ways, unknown = ("point", *POPULATIONS), [INVALID] * len(COLUMNS)
+        return [["" if at else result.label, way, *unknown] for at, way in enumerate(ways)]
     points = with_probabilities(result.frame)
     drawn_from = points if calibration is None else apply(points, calibration)
     rows = [[result.label, "point", *_numbers([points])]]
@@ -114,8 +121,11 @@ def population_rows(result: Result, calibration: Calibration | None, seed: int) 
 def score_row(result: Result, calibration: Calibration | None) -> list[str]:
     """Return an arm's scores before and after calibration, as text."""
     frame = result.frame
+    count = f"{len(with_probabilities(frame)):,}"
+    if not result.is_valid:
+        return [result.label, count, *[INVALID] * len(SCORES), "-", *("-" for _ in SCORES)]
     before = [_shown(score(frame), ".3f") for score in SCORES.values()]
-    row = [result.label, f"{len(with_probabilities(frame)):,}", *before]
+    row = [result.label, count, *before]
     if calibration is None:
         return [*row, "-", *("-" for _ in SCORES)]
     after = apply(frame, calibration)
@@ -124,7 +134,13 @@ def score_row(result: Result, calibration: Calibration | None) -> list[str]:
 
 
 def calibrated_metrics(result: Result, calibration: Calibration) -> dict[str, float]:
-    """Return the numbers for an arm's run in MLflow: temperature and scores after it."""
+    """Return the numbers for an arm's run in MLflow: temperature and scores after it.
+
+    Scores are NaN, which a run leaves out, where too few cases were answered for any.
+    """
+    if not result.is_valid:
+        unknown = ("log_loss_calibrated", "brier_calibrated", "ece_calibrated")
+        return {"temperature": calibration.temperature} | dict.fromkeys(unknown, float("nan"))
     after = apply(result.frame, calibration)
     return {
         "temperature": calibration.temperature,

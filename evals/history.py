@@ -74,6 +74,7 @@ def run_history(
         job = _Job(study, role, asked, Growing.of(study, role))
         programs = {arm: build_arm(study, arm) for arm in arms}
         job.announce(programs, is_agreed=is_agreed)
+        reading = count_reading(study) if role == "test" else None
         tracker = Tracker(config.store, share_rows=config.share_rows)
         drawn = [arms, role, people, targets, SHARES, FIXED, *ORDERS]
         whole = json.dumps([study.identity, "history", drawn])
@@ -81,7 +82,16 @@ def run_history(
         facts = describe_job(study, command="evals", subject="history", identity=identity)
         with tracker.job(facts) as run:
             curves = [c for arm, program in programs.items() for c in job.arm(run, arm, program)]
-            return job.finish(run, curves)
+            return job.finish(run, curves, reading)
+
+
+def count_reading(study: Study) -> int:
+    """Count a reading of the testset and return how often it was read.
+
+    To be called before its first case is asked: a job that is stopped has read it too.
+    """
+    key = f"{study.respondents.digest[:16]}-{study.fold.digest}-{study.split.digest}"
+    return count_test_read(study.config.store, key)
 
 
 def sampled(
@@ -209,16 +219,15 @@ class _Job:
             # All at once: each call reads back what is logged already.
             child.tracker.log_points(child.run_id, [p for curve in curves for p in _steps(curve)])
 
-    def finish(self, run: JobRun, curves: Sequence[Curve]) -> str:
-        """Keep and return the report of all curves."""
+    def finish(self, run: JobRun, curves: Sequence[Curve], reading: int | None) -> str:
+        """Keep and return the report of all curves; `reading` is the testset's, if it is that."""
         study = self.study
         for rival, growth, gap in rival_slopes(curves, study.config.variant):
             run.log_metrics(_spread(f"slope_minus_{rival}", gap), prefix=growth)
         notes = [self._drawn(), weak_baseline_note(study.retriever.embedder, study.offline)]
         notes += [self._calls(arm) for arm in self._used]
-        if self.role == "test":
-            key = f"{study.respondents.digest[:16]}-{study.fold.digest}-{study.split.digest}"
-            notes.append(f"reading {count_test_read(study.config.store, key)} of this testset")
+        if reading is not None:
+            notes.append(f"reading {reading} of this testset")
         report = history_report(study, curves, self.role, notes)
         run.log_text(report, "table.md")
         run.log_json(curve_data(curves, study.config.variant), DATA)

@@ -13,9 +13,8 @@ import dspy
 from evals.baselines import BASELINES
 from evals.benchmark import Result, run_benchmark
 from evals.estimate import agree, benchmark_cost, check_context
-from evals.history import sampled
+from evals.history import count_reading, sampled
 from evals.job_facts import arm_params, describe_job
-from evals.past_runs import count_test_read
 from evals.perturbed import Perturbed
 from evals.perturbing import PERTURBATIONS, REPEAT, Asking, shown_codes
 from evals.progress import Progress
@@ -79,6 +78,7 @@ def run_robustness(
         job = _Job(study, role, asked, Asking(config.seed, plain))
         programs = {arm.label: build_arm(study, arm.source) for arm in found}
         job.announce(programs, is_agreed=is_agreed)
+        reading = count_reading(study) if role == "test" else None
         tracker = Tracker(config.store, share_rows=config.share_rows)
         drawn = [[arm.content for arm in found], role, people, targets, list(PERTURBATIONS)]
         whole = json.dumps([study.identity, "robustness", drawn])
@@ -86,7 +86,7 @@ def run_robustness(
         facts = describe_job(study, command="evals", subject="robustness", identity=identity)
         with tracker.job(facts) as run:
             done = [job.arm(run, arm, programs[arm.label]) for arm in found]
-            report = "\n".join([job.head(), *(arm_block(each) for each in done), legend()])
+            report = "\n".join([job.head(reading), *(arm_block(each) for each in done), legend()])
             run.log_text(report, "table.md")
             run.note(report)
         return f"{report}\nMLflow run {run.run_id}; open it with: make ui"
@@ -211,7 +211,7 @@ class _Job:
                 effect = place_effect(found.before, found.after.frame, self.shown)
         return Robustness(label, before, tuple(shifts), tuple(ends), effect, skipped)
 
-    def head(self) -> str:
+    def head(self, reading: int | None) -> str:
         """Return the title, what was measured and what must be known of it."""
         study = self.study
         about = describe_study(study, date=datetime.date.today())
@@ -232,9 +232,8 @@ class _Job:
                 "The embedded model gives equal replies to equal requests at temperature 0: an arm "
                 "that does not sample cannot flip on repetition."
             )
-        if self.role == "test":
-            key = f"{study.respondents.digest[:16]}-{study.fold.digest}-{study.split.digest}"
-            lines.append(f"Reading {count_test_read(study.config.store, key)} of this testset.")
+        if reading is not None:
+            lines.append(f"Reading {reading} of this testset.")
         return "\n\n".join(lines) + "\n"
 
 

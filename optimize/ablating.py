@@ -11,6 +11,8 @@ from evals.factors import COMPILED, SHUFFLED
 from evals.study import Study
 from optimize.arm_compiling import compile_arm
 from optimize.planning import find_teleprompter
+from optimize.synthetic_demos import synthetic_cases
+from valuesim_dspy.state import parts_of
 from valuesim_dspy.trust import shuffled
 
 
@@ -28,9 +30,19 @@ def build_or_compile(study: Study, name: str) -> dspy.Module:
     options = teleprompter.parse(study.config.compile.options)
     meter = study.meter.child(f"compiling {bare}")
     lms = {role: lm.with_meter(meter) for role, lm in study.lms.items()}
-    compiled = compile_arm(study, bare, student, teleprompter, options, lms=lms, log=None)
+    compiled = compile_arm(
+        study,
+        bare,
+        student,
+        teleprompter,
+        options,
+        lms=lms,
+        log=None,
+        demo_cases=synthetic_cases(study),
+    )
     program: Any = compiled.program
     if name.endswith(SHUFFLED):
-        program.learned = shuffled(program.learned, study.config.seed)
+        for part in parts_of(program):
+            part.learned = shuffled(part.learned, study.config.seed)
     made: dspy.Module = program
     return made

@@ -23,6 +23,7 @@ from evals.study import Study, build_arm, open_study
 from evals.tracked_runs import LEVEL, JobRun
 from evals.tracking import Tracker
 from optimize.arm_compiling import compile_arm
+from optimize.job_steps import STOPPED
 from optimize.mechanics_table import (
     COSTS,
     LEVEL_HERE,
@@ -37,7 +38,7 @@ from optimize.teleprompters import TELEPROMPTERS, Compiled, Teleprompter
 from optimize.teleprompters.choosing import chosen_predictors
 from valuesim_dspy.cache import ResponseCache
 from valuesim_dspy.config import JobConfig
-from valuesim_dspy.errors import ConfigError, PredictionError
+from valuesim_dspy.errors import BudgetExceededError, ConfigError, PredictionError
 from valuesim_dspy.lm import preflight
 from valuesim_dspy.usage import Meter
 
@@ -93,9 +94,15 @@ def run_mechanics(config: JobConfig, only: Sequence[str] = (), *, is_agreed: boo
             if not lm.in_process:
                 preflight(lm)
         tracker = Tracker(config.store, share_rows=config.share_rows)
-        with tracker.job(_facts(study, list(only))) as run:
-            tracker.set_experiment_tag(*view_tag(run.run_id))
-            return _Steps(study, run, demo_cases, chosen).take()
+        run = tracker.job(_facts(study, list(only)))
+        try:
+            with run:
+                tracker.set_experiment_tag(*view_tag(run.run_id))
+                return _Steps(study, run, demo_cases, chosen).take()
+        except BudgetExceededError:
+            # Not failed: it can go on. Not finished either.
+            tracker.end(run.run_id, "KILLED")
+            raise
 
 
 def small_options(teleprompter: Teleprompter) -> Mapping[str, Any]:
@@ -125,6 +132,17 @@ class _Steps:
     rows: list[Mechanics] = field(default_factory=list)
 
     def take(self) -> str:
+        """Take all steps; where the budget ends them, print and mark what there is."""
+        self.run.set_tags({STOPPED: "no"})
+        try:
+            return self._take()
+        except BudgetExceededError:
+            self.run.set_tags({STOPPED: "budget"})
+            if self.rows:
+                print(self.table(), flush=True)  # noqa: T201
+            raise
+
+    def _take(self) -> str:
         """Measure the uncompiled program, then one teleprompter after the other."""
         arm = self.study.config.variant
         program = build_arm(self.study, arm)
@@ -155,6 +173,9 @@ class _Steps:
                 again = self.compiled(teleprompter, given, self.study.meter.child("again"))
             seconds = time.perf_counter() - start
         except (ConfigError, PredictionError) as error:
+            if isinstance(error, ConfigError) and error.key == "budget.usd":
+                # Nothing can be paid in this job: no fault of one teleprompter.
+                raise
             # One that cannot work in this job, as those of demos where there are none, is said so.
             return Mechanics(teleprompter.name, given, refusal=str(error))
         arm, program = self.study.config.variant, first.program

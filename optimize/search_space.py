@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import Any, Literal
@@ -11,7 +10,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from valuesim_dspy.config import Listed
-from valuesim_dspy.roles import Settings
+from valuesim_dspy.roles import Settings, has_credentials, refuse_secrets
 
 Value = Any  # a value as TOML has it
 
@@ -90,6 +89,9 @@ class SearchConfig(Settings):
     @model_validator(mode="before")
     @classmethod
     def _flat(cls, data: Any) -> Any:
+        if isinstance(data, Mapping):
+            # The storage's address has its own way out of the file, and its own message.
+            refuse_secrets({k: v for k, v in data.items() if k != "storage"}, "search")
         if not isinstance(data, Mapping) or not isinstance(data.get("space"), Mapping):
             return data
         return {**data, "space": dict(_flat(data["space"]))}
@@ -111,7 +113,7 @@ class SearchConfig(Settings):
     @field_validator("storage")
     @classmethod
     def _no_credentials(cls, value: str | None) -> str | None:
-        if value and re.search(r"://[^/]*@", value):
+        if value and has_credentials(value):
             raise ValueError(
                 "the address holds a name or a password; put it in an environment variable and "
                 'give storage = "env:NAME"'

@@ -1,5 +1,8 @@
 """The ablation: its grid, its folds, its tables, the same results however it is run."""
 
+import re
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +14,18 @@ from evals.ablation import ablation_parts, run_ablation
 from evals.ablation_table import factor_rows, factor_table
 from evals.arms import build_arm
 from evals.baselines import BASELINES
-from evals.benchmark import run_benchmark
+from evals.benchmark import Result, run_benchmark
 from evals.factors import COMPILED, FACTORS, SHUFFLED, grid_arms
 from evals.past_runs import arms_of, run_summary
 from evals.study import open_study
 from evals.tracking import Tracker
 from valuesim_dspy.config import JobConfig
-from valuesim_dspy.errors import ConfigError
+from valuesim_dspy.errors import BudgetExceededError, ConfigError
 from valuesim_dspy.variants import VARIANTS
 
 ARMS = ["full", "vote", "rag"]
+CHEAP = ["vote", "mean", "rag"]
+"""Measured with what it differs from, which is `full`."""
 
 
 def tiny(tmp_path: Path, **known: Any) -> JobConfig:
@@ -143,3 +148,126 @@ def test_cold_is_not_subtracted_from_warm(tmp_path: Path) -> None:
     rows = factor_rows({"rag": base, "rag-10": warm})
     assert rows[0]["difference"] != rows[0]["difference"]
     assert "not compared" in factor_table({"rag": base, "rag-10": warm})
+
+
+def broken_after(count: int) -> Callable[..., Result]:
+    """Return a benchmark whose budget is spent after so many arms."""
+    done: list[str] = []
+
+    def measure(study: Any, arm: str, *given: Any, **known: Any) -> Result:
+        if len(done) == count:
+            raise BudgetExceededError("calls", 5, 5)
+        done.append(arm)
+        return run_benchmark(study, arm, *given, **known)
+
+    return measure
+
+
+def test_a_spent_budget_keeps_every_arm_that_was_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """RAG first, each in a run with its metrics; the job is killed, marked, and has a table."""
+    config = tiny(tmp_path)
+    monkeypatch.setattr(ablation, "run_benchmark", broken_after(2))
+    with pytest.raises(BudgetExceededError):
+        run_ablation(config, CHEAP, "dev")
+    tracker = Tracker(config.store)
+    (job,) = tracker.find({"valuesim.level": "job"})
+    summary = run_summary(tracker, job)
+    assert summary["status"] == "KILLED" and summary["tags"]["stopped"] == "budget"
+    arms = [run_summary(tracker, run) for run in arms_of(tracker, job)]
+    assert {arm["name"] for arm in arms} == {"question 1: rag", "question 1: full"}
+    assert all("accuracy_minus_rag" in arm["metrics"] for arm in arms)
+    table = tracker.read_text(job, "table.md")
+    assert "| full " in table and "| rag " in table and "| vote " not in table
+    assert "stopped: the budget of 5 calls is spent" in " ".join(table.split())
+    assert table in capsys.readouterr().out
+
+
+def test_a_budget_spent_before_the_first_arm_leaves_no_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is nothing to show; the run is marked all the same."""
+    config = tiny(tmp_path)
+    monkeypatch.setattr(ablation, "run_benchmark", broken_after(0))
+    with pytest.raises(BudgetExceededError):
+        run_ablation(config, CHEAP, "dev")
+    tracker = Tracker(config.store)
+    (job,) = tracker.find({"valuesim.level": "job"})
+    assert run_summary(tracker, job)["tags"]["stopped"] == "budget"
+    assert tracker.find({"valuesim.level": "arm"}) == []
+
+
+def only_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Measure the first fold alone."""
+    parts = ablation_parts
+    monkeypatch.setattr(ablation, "ablation_parts", lambda *a, **k: parts(*a, **k)[:1])
+
+
+def test_tables_keep_the_order_of_the_grid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """RAG is measured first, and stands where it was asked for; the run says it was not stopped."""
+    only_first(monkeypatch)
+    config = tiny(tmp_path)
+    order: list[str] = []
+
+    def measure(study: Any, arm: str, *given: Any, **known: Any) -> Result:
+        order.append(arm)
+        return run_benchmark(study, arm, *given, **known)
+
+    monkeypatch.setattr(ablation, "run_benchmark", measure)
+    text = run_ablation(config, ["vote", "rag"], "dev")
+    assert order[0] == "rag"
+    first = [line.split("|")[1].strip() for line in text.splitlines() if line.startswith("| ")]
+    named = [name for name in first if name in grid_arms(("vote", "rag"))]
+    assert named == grid_arms(("vote", "rag")) and named[0] != "rag"
+    tracker = Tracker(config.store)
+    (job,) = tracker.find({"valuesim.level": "job"})
+    summary = run_summary(tracker, job)
+    assert (summary["status"], summary["tags"]["stopped"]) == ("FINISHED", "no")
+
+
+def test_a_reading_of_the_testset_is_counted_when_the_job_stops(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was read, by however few arms; the next is the second."""
+    only_first(monkeypatch)
+    config = tiny(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(ablation, "run_benchmark", broken_after(1))
+        with pytest.raises(BudgetExceededError):
+            run_ablation(config, ["vote"], "test")
+    text = run_ablation(config, ["vote"], "test")
+    assert re.findall(r"reading (\d+) of this testset", text) == ["2"]
+    assert "of this testset" not in run_ablation(config, ["vote"], "dev")
+
+
+def test_arms_that_are_compiled_name_their_teleprompter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The shuffled control is compiled as well; what is not has none."""
+    only_first(monkeypatch)
+    config = tiny(tmp_path)
+    names = ["vote", f"vote{COMPILED}", f"vote{SHUFFLED}"]
+    run_ablation(config, names, "dev", make=lambda study, name: build_arm(study, bare(name)))
+    tracker = Tracker(config.store)
+    (job,) = tracker.find({"valuesim.level": "job"})
+    arms = [run_summary(tracker, run) for run in arms_of(tracker, job)]
+    found = {arm["name"].split(": ")[1]: arm["params"]["teleprompter"] for arm in arms}
+    used = config.compile.teleprompter
+    assert [found[name] for name in names] == ["none", used, used] and used != "none"
+
+
+def test_an_arm_that_answered_too_little_has_no_score(tmp_path: Path) -> None:
+    """Neither accuracy nor nMAE nor a difference; what it cost is told."""
+    with open_study(tiny(tmp_path)) as study:
+        base = run_benchmark(study, "full", build_arm(study, "full"), "dev")
+        arm = run_benchmark(study, "vote", build_arm(study, "vote"), "dev")
+    frame = arm.frame.copy()
+    frame.loc[frame.index[0], ["status", "answered"]] = ["failed", False]
+    short = replace(arm, frame=frame)
+    assert not short.is_valid and short.metrics["nmae"] == short.metrics["nmae"]
+    (row,) = factor_rows({"full": base, "vote": short})
+    assert all(row[name] != row[name] for name in ("accuracy", "difference", "nmae"))
+    assert float(row["tokens"]) > 0
+    (valid,) = factor_rows({"full": base, "vote": arm})
+    assert valid["nmae"] == arm.metrics["nmae"]

@@ -11,6 +11,7 @@ import pytest
 from jobs import Stopping, answered_by, lexical_server, living_in, small_job
 
 from evals.contamination import run_contamination
+from evals.history import count_reading
 from evals.past_runs import arms_of, load_predictions
 from evals.study import open_study
 from evals.tracking import Tracker
@@ -225,3 +226,13 @@ def test_a_spent_budget_ends_the_job(tmp_path: Path) -> None:
         needed = int(re.findall(r"([\d,]+) pairs of", whole.words)[0])
         recalled = [r for r in engine.requests if "shares" in request_text(r)]
         assert len(recalled) == needed - 5
+
+
+def test_a_reading_is_counted_when_the_job_stops(tmp_path: Path) -> None:
+    """The testset was read, whether or not a report came of it; the devset is not counted."""
+    with living_in(tmp_path):
+        for role in ("dev", "test"):
+            with pytest.raises(KeyboardInterrupt):
+                run(Stopping(at=1), role=role)
+        with open_study(small_job(variant="single")) as study:
+            assert count_reading(study) == 2

@@ -127,3 +127,40 @@ def test_the_columns_line_up_and_labels_cannot_break_them() -> None:
         lines = [line for line in block.splitlines() if line.startswith("|")]
         assert len({len(line) for line in lines}) <= 1
     assert "a\\|b" in table
+
+
+def short(frame: pd.DataFrame) -> Result:
+    """Return the result of an arm that failed in every tenth case."""
+    frame = frame.copy()
+    failed = frame.index[::10]
+    frame.loc[failed, ["status", "answered", "probabilities"]] = ["failed", False, ""]
+    return result(frame)
+
+
+def test_an_invalid_result_has_no_score() -> None:
+    """Nine of ten answered is too little: scores of the cases that were easy would mislead."""
+    found, fitted = short(drawn(300)), calibrate(drawn(200, seed=5))
+    assert not found.is_valid and found.metrics["coverage"] == pytest.approx(0.9)
+    assert score_row(found, fitted) == ["spread", "270", *["invalid"] * 3, *["-"] * 4]
+    rows = population_rows(found, fitted, seed=0)
+    assert [row[1] for row in rows] == ["point", "independent draws", "one draw a person"]
+    assert all(row[2:] == ["invalid"] * 5 for row in rows)
+    assert [row[0] for row in rows] == ["spread", "", ""]
+    told = cells(distribution_table([found], [result(drawn(200, seed=5), role="val")]))
+    assert score_row(found, fitted) in told and all(row in told for row in rows)
+
+
+def test_the_run_of_an_invalid_result_is_given_no_score() -> None:
+    """The temperature is the valset's and stays; the scores after it are NaN."""
+    fitted = calibrate(drawn(200, seed=5))
+    numbers = calibrated_metrics(short(drawn(300)), fitted)
+    assert set(numbers) == set(calibrated_metrics(result(drawn(300)), fitted))
+    assert numbers.pop("temperature") == fitted.temperature
+    assert all(number != number for number in numbers.values())
+
+
+def test_no_temperature_is_fitted_on_an_invalid_valset() -> None:
+    """The arm stands there as one that has none."""
+    dev, val = result(drawn(300)), short(drawn(200, seed=5))
+    assert calibrations([val]) == {}
+    assert distribution_table([dev], [val]) == distribution_table([dev], [])

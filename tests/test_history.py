@@ -15,7 +15,7 @@ from people import example as made_example
 
 from evals.benchmark import run_benchmark
 from evals.growing import GROWTHS, ORDERS, SHARES
-from evals.history import DATA, PICTURE, ROWS, run_history, sampled
+from evals.history import DATA, PICTURE, ROWS, count_reading, run_history, sampled
 from evals.past_runs import arms_of, load_predictions, run_summary
 from evals.study import build_arm, open_study
 from evals.tracking import Tracker
@@ -312,6 +312,26 @@ def test_readings_of_the_testset_are_counted(tmp_path: Path) -> None:
     with living_in(tmp_path):
         assert "reading 1 of this testset" in go(job(), "test").text
         assert "reading 2 of this testset" in go(job(), "test").text
+
+
+def test_a_reading_is_counted_when_the_job_stops(tmp_path: Path) -> None:
+    """The testset was read, whether or not a report came of it; the devset is not counted."""
+    with living_in(tmp_path):
+        for role in ("dev", "test"):
+            with pytest.raises(KeyboardInterrupt):
+                go(job(), role, engine=Stopping(at=1))
+        with open_study(job()) as study:
+            assert count_reading(study) == 2
+
+
+def test_no_reading_is_counted_without_consent(tmp_path: Path) -> None:
+    """Whoever does not agree to the estimate has read nothing."""
+    config = job(task_lm={"model": "openai/test", "api_base": "http://127.0.0.1:9/v1"})
+    with living_in(tmp_path):
+        with pytest.raises(ConfigError, match="pass --yes"):
+            go(config.model_copy(update={"confirm_calls": 1}), "test")
+        with open_study(config) as study:
+            assert count_reading(study) == 1
 
 
 def cases(*counts: int) -> list[dspy.Example]:

@@ -250,7 +250,7 @@ def test_the_second_compilation_is_computed_again(
 def test_a_spent_budget_ends_the_job_with_what_is_done(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The rows that were finished are in the run, which is marked."""
+    """The rows that were finished are in the run, which is marked as one that can go on."""
     names = ("labeled-few-shot", "bootstrap-random-search")
     registry = {name: TELEPROMPTERS[name] for name in names}
     monkeypatch.setattr(optimize.mechanics, "TELEPROMPTERS", registry)
@@ -259,9 +259,30 @@ def test_a_spent_budget_ends_the_job_with_what_is_done(
             run_mechanics(small_job(**TINY, budget={"calls": 70}))
         tracker = tracker_of(store)
     (job,) = tracker.find({LEVEL: "job"})
-    assert run_summary(tracker, job)["status"] == "FAILED"
+    summary = run_summary(tracker, job)
+    assert summary["status"] == "KILLED" and summary["tags"]["stopped"] == "budget"
     table = tracker.read_text(job, "table.md")
     assert "| labeled-few-shot" in table and "| bootstrap-random-search" not in table
+
+
+def test_a_price_that_is_unknown_is_no_refusal_of_a_teleprompter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing can be paid under a limit in dollars: the job ends with that, failed, with no row."""
+
+    def unpriced(compilation: Compilation) -> Compiled:
+        raise ConfigError("the model's price is unknown", key="budget.usd")
+
+    registry = {"one": made("one", unpriced), "two": made("two", same)}
+    monkeypatch.setattr(optimize.mechanics, "TELEPROMPTERS", registry)
+    with living_in(tmp_path) as store:
+        with pytest.raises(ConfigError, match=r"budget\.usd"):
+            run_mechanics(small_job(**TINY))
+        tracker = tracker_of(store)
+    (job,) = tracker.find({LEVEL: "job"})
+    summary = run_summary(tracker, job)
+    assert summary["status"] == "FAILED" and summary["tags"]["stopped"] == "no"
+    assert len(arms_of(tracker, job)) <= 1
 
 
 def test_a_model_that_is_paid_wants_a_word_of_consent(tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ DECLARED = {
     "SURVEY=WVS_Cross-National_Wave_7_csv_v6_0.csv": f'SURVEY=survey.csv SET="{SMALL}"',
     "optimize/jobs/demo.toml --set protocol.dev=60": f"optimize/jobs/demo.toml {SMALL}",
     "optimize/jobs/demo.toml --seeds 1 2 3 4 5": f"optimize/jobs/demo.toml {SMALL} --seeds 1 2",
+    '"full compiled" --split test': f'"full compiled" --split test {SMALL}',
     "optimize/jobs/demo.toml --dry-run": f"optimize/jobs/demo.toml {SMALL} --dry-run",
     "full rag country-mode --config optimize/jobs/demo.toml": (
         f"full rag country-mode --config optimize/jobs/demo.toml {SMALL}"

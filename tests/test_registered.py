@@ -57,6 +57,12 @@ def table(*rows: dict[str, Any], **everywhere: Any) -> pd.DataFrame:
     return pd.DataFrame([{**ROW, "B_COUNTRY_ALPHA": "JPN", **everywhere, **row} for row in rows])
 
 
+def serve(monkeypatch: pytest.MonkeyPatch, **settings: str) -> None:
+    """Set what the serving process decides."""
+    for name, value in settings.items():
+        monkeypatch.setenv(registered.SERVED[name], value)
+
+
 def fact(question: str, code: int) -> str:
     """Return the sentence that tells an answer."""
     return CODEBOOK[question].fact_text(code, "JPN")
@@ -178,7 +184,7 @@ def test_a_survey_question_in_ones_own_words_hides_its_answer(
 
 
 def test_a_whole_survey_file_can_be_asked(model: RegisteredProgram, tmp_path: Path) -> None:
-    """A file's columns are the columns; who is synthetic may be sent anywhere."""
+    """A file's columns are the columns."""
     write_synthetic(tmp_path / "survey.csv", 5, seed=3)
     people = pd.read_csv(tmp_path / "survey.csv", low_memory=False).copy()
     people["question"] = "Q57"
@@ -202,39 +208,175 @@ def test_an_invalid_answer_is_a_row(
 
 
 @pytest.mark.slow
-def test_an_endpoint_that_is_away_fails_rows(model: RegisteredProgram) -> None:
+def test_an_endpoint_that_is_away_fails_rows(
+    model: RegisteredProgram, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Nothing listens there: rows say why, and hold nothing of a person."""
-    params = {"model": "openai/test", "api_base": "http://127.0.0.1:9/v1", "threads": 1}
-    told = model.predict(table({}), params=params)
+    serve(monkeypatch, model="openai/test", api_base="http://127.0.0.1:9/v1")
+    told = model.predict(table({}), params={"threads": 1})
     assert told["status"][0] == "failed"
     assert told["reason"][0] and fact("Q57", 2) not in told["reason"][0]
 
 
-def test_params_choose_the_task_lm_and_keys_come_from_the_environment(
+def test_the_environment_says_where_the_task_lm_is(
     model: RegisteredProgram, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Model, address and the variable's name; the key itself is refused and must be set."""
     with LoopbackServer(lambda messages: _reply("2")) as server:
-        params = {"model": "openai/test", "api_base": server.url, "api_key_env": "MY_KEY"}
+        serve(monkeypatch, model="openai/test", api_base=server.url, api_key_env="MY_KEY")
         with pytest.raises(MissingDataError, match="MY_KEY is not set"):
-            model.predict(table({}), params=params)
+            model.predict(table({}))
         monkeypatch.setenv("MY_KEY", "sk-0123456789")
-        told = model.predict(table({}), params=params)
+        told = model.predict(table({}))
+        asked = model.predict(table({"Q1": 2}), params={"model": "openai/other"})
+        offline = model.predict(table({}), params={"model": "offline/lexical-1"})
     assert (told["status"][0], told["answer"][0]) == ("answered", 2)
-    with pytest.raises(ConfigError, match="looks like a key"):
-        model.predict(table({}), params={**params, "api_key_env": "sk-0123456789"})
+    assert (asked["status"][0], asked["answer"][0]) == ("answered", 2)
+    assert offline["status"][0] == "answered"
+    assert {request.body["model"] for request in server.requests} == {"test", "other"}
+    serve(monkeypatch, api_key_env="sk-0123456789")
+    with pytest.raises(ConfigError, match="looks like a key") as caught:
+        model.predict(table({}))
+    assert "sk-0123456789" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "variable"),
+    [
+        ("api_base", "VALUESIM_API_BASE"),
+        ("api_key_env", "VALUESIM_API_KEY_ENV"),
+        ("send_to", "VALUESIM_SEND_TO"),
+        ("codebook", "VALUESIM_CODEBOOK"),
+        ("wording", "VALUESIM_WORDING"),
+    ],
+)
+def test_a_caller_does_not_choose_where_things_go_or_what_is_read(
+    model: RegisteredProgram, monkeypatch: pytest.MonkeyPatch, name: str, variable: str
+) -> None:
+    """A param that belongs to the serving machine is refused before anything is sent."""
+    monkeypatch.setenv("MY_KEY", "sk-0123456789")
+    with LoopbackServer(lambda messages: _reply("2")) as server:
+        given = {"api_base": server.url, "api_key_env": "MY_KEY"}.get(name, "x")
+        with pytest.raises(ConfigError, match=rf"^params\.{name}: no such param; {variable} "):
+            model.predict(table({}), params={"model": "openai/test", name: given})
+        assert not server.requests
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ("huggingface/https://evil.example.org/v1", "and no address"),
+        ("openai/http:evil.example.org", "and no address"),
+        ("openai//evil.example.org", "and no address"),
+        ("openai/test?base=evil", "and no address"),
+        ("openai/", "and no address"),
+        ("anthropic/test", "VALUESIM_MODEL"),
+        ("claude-test", "VALUESIM_MODEL"),
+    ],
+)
+def test_a_caller_chooses_a_model_of_the_provider_and_no_address(
+    model: RegisteredProgram, monkeypatch: pytest.MonkeyPatch, asked: str, said: str
+) -> None:
+    """Some providers take an address as a part of the name; another one would get the key."""
+    monkeypatch.setenv("MY_KEY", "sk-0123456789")
+    with LoopbackServer(lambda messages: _reply("2")) as server:
+        serve(monkeypatch, model="openai/test", api_base=server.url, api_key_env="MY_KEY")
+        with pytest.raises(ConfigError, match=rf"^params\.model: .*{said}"):
+            model.predict(table({}), params={"model": asked})
+        assert not server.requests
+
+
+def test_a_manifest_names_no_address_either(tmp_path: Path) -> None:
+    """Its task LM is a name, as a caller's is."""
+    lms = {"task_lm": "huggingface/https://evil.example.org/v1"}
+    model = RegisteredProgram(program(tmp_path / "program", lms=lms))
+    with pytest.raises(ConfigError, match="no address"):
+        model.predict(table({}))
+
+
+def test_a_manifest_does_not_choose_which_file_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its codebook is a packaged one's name; another is given where the program is served."""
+    own = tmp_path / "own.yaml"
+    own.write_text("what: no codebook\n", encoding="utf-8")
+    model = RegisteredProgram(program(tmp_path / "program", codebook={"id": str(own)}))
+    opened: list[object] = []
+    whole = registered.open_codebook
+
+    def opening(source: str, wording: str | None) -> Any:
+        opened.append(source)
+        return whole(source, wording)
+
+    monkeypatch.setattr(registered, "open_codebook", opening)
+    with pytest.raises(MissingDataError, match="not packaged; .*VALUESIM_CODEBOOK"):
+        model.predict(table({}))
+    assert opened == []
+    serve(monkeypatch, codebook="wvs7")
+    assert list(model.predict(table({}))["status"]) == ["answered"]
+    assert opened == ["wvs7"]
 
 
 def _reply(answer: str) -> str:
     return f"[[ ## analysis ## ]]\nso\n\n[[ ## answer ## ]]\n{answer}\n\n[[ ## completed ## ]]"
 
 
-def test_answers_of_people_go_nowhere_without_consent(model: RegisteredProgram) -> None:
-    """A model elsewhere needs `send_to`; the message names host and param."""
-    with pytest.raises(
-        ConfigError, match=r"2 respondents will be sent to openai.*send_to='openai'"
-    ):
-        model.predict(table({}, {}), params={"model": "openai/gpt-4o-mini"})
+def test_answers_of_people_go_nowhere_without_consent(
+    model: RegisteredProgram, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model elsewhere needs consent where it is served; the message names host and variable."""
+    serve(monkeypatch, model="openai/gpt-4o-mini", send_to="localhost, openai.example.org")
+    said = r"2 respondents will be sent to openai.*VALUESIM_SEND_TO=openai "
+    with pytest.raises(ConfigError, match=said):
+        model.predict(table({}, {}))
+
+
+def test_a_table_that_calls_itself_synthetic_waives_nothing(
+    model: RegisteredProgram, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The caller writes the table: a column of it is no consent, the variable is."""
+    made: list[str] = []
+    monkeypatch.setattr(
+        registered, "make_lm", lambda role, name: (made.append(role.host), scripted_lm(Recording()))[1]
+    )
+    serve(monkeypatch, model="openai/test", api_base="https://far.example.org/v1")
+    for stamp in ("version", "doi"):
+        with pytest.raises(ConfigError, match=r"will be sent to far\.example\.org"):
+            model.predict(table({}, **{stamp: "synthetic"}))
+    assert made == []
+    serve(monkeypatch, send_to="other.example.org, far.example.org")
+    assert list(model.predict(table({}))["status"]) == ["answered"]
+    assert made == ["far.example.org"]
+
+
+def test_the_response_cache_is_closed_after_each_table(
+    model: RegisteredProgram, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that answers for days must not run out of open files."""
+    opened: list[Any] = []
+    closed: list[Any] = []
+
+    class Watched(registered.ResponseCache):
+        def __init__(self, path: Path) -> None:
+            super().__init__(path)
+            opened.append(self)
+
+        def close(self) -> None:
+            closed.append(self)
+            super().close()
+
+    monkeypatch.setattr(registered, "ResponseCache", Watched)
+    for _ in range(3):
+        model.predict(table({}))
+    assert len(opened) == 3 and closed == opened
+    monkeypatch.setattr(registered, "simulate", _stopped)
+    with pytest.raises(MissingDataError, match="stopped"):
+        model.predict(table({}))
+    assert len(opened) == 4 and closed == opened
+
+
+def _stopped(*_: Any, **__: Any) -> Any:
+    raise MissingDataError("stopped", "go on")
 
 
 @pytest.mark.parametrize(
@@ -243,7 +385,6 @@ def test_answers_of_people_go_nowhere_without_consent(model: RegisteredProgram) 
         ({"modle": "x/y"}, r"params\.modle: no such param; allowed: model,"),
         ({"threads": 0}, r"params\.threads: at least 1"),
         ({"model": "offline/nothing"}, "does not run by itself"),
-        ({"codebook": "nowhere"}, "nowhere"),
     ],
 )
 def test_a_wrong_param_is_one_line(
@@ -316,12 +457,16 @@ def test_what_was_learned_of_another_model_is_not_used(tmp_path: Path) -> None:
 
 
 def test_a_wording_of_ones_own_is_asked(
-    tmp_path: Path, prompts: list[str], model: RegisteredProgram
+    tmp_path: Path,
+    prompts: list[str],
+    model: RegisteredProgram,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The file of a wording is a param, as on the command line."""
+    """The file of a wording is named where the program is served."""
     path = tmp_path / "mine.yaml"
     path.write_text("Q69: Wie sehr vertrauen Sie der Polizei?\n", encoding="utf-8")
-    model.predict(table({}), params={"wording": str(path)})
+    serve(monkeypatch, wording=str(path))
+    model.predict(table({}))
     assert all("Wie sehr vertrauen Sie der Polizei?" in prompt for prompt in prompts)
 
 

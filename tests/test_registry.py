@@ -101,8 +101,7 @@ def test_the_signature_has_the_params_and_no_column(tmp_path: Path) -> None:
     info = get_model_info(str(write_model(program(tmp_path / "program"), tmp_path / "model")))
     assert info.signature is not None and info.signature.inputs is None
     names = {param.name for param in info.signature.params}
-    assert {"model", "api_base", "api_key_env", "send_to"} <= names
-    assert not any("key" in name and name != "api_key_env" for name in names)
+    assert names == {"model", "threads"}
 
 
 def test_versions_are_counted_and_one_bears_the_alias(

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from jobs import Stopping, answered_by, lexical_server, living_in, small_job
 
+from evals.history import count_reading
 from evals.past_runs import arms_of, load_predictions
 from evals.perturbing import PERTURBATIONS
 from evals.robustness import WORDING, run_robustness
@@ -284,3 +285,13 @@ def test_a_spent_budget_keeps_what_was_done(home: Path) -> None:
     with living_in(home / "elsewhere"):
         run(needed, name="poor", seed=7)
     assert engine.asked == needed.asked - 20
+
+
+def test_a_reading_is_counted_when_the_job_stops(tmp_path: Path) -> None:
+    """The testset was read, whether or not a report came of it; the devset is not counted."""
+    with living_in(tmp_path):
+        for role in ("dev", "test"):
+            with pytest.raises(KeyboardInterrupt):
+                run(Stopping(at=1), role=role)
+        with open_study(small_job(variant="single")) as study:
+            assert count_reading(study) == 2

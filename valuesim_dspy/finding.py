@@ -13,6 +13,7 @@ from valuesim_dspy.errors import MissingDataError
 from valuesim_dspy.store import (
     MLFLOW_ENVIRONMENT,
     artifact_root,
+    reason_of,
     tracking_uri,
     without_credentials,
 )
@@ -84,9 +85,9 @@ def _fetch(uri: str, store: Path | str | None) -> Path:
         plain = _version_uri(uri, where) if uri.startswith("models:/") else uri
         found = download_artifacts(artifact_uri=plain, dst_path=str(folder), tracking_uri=where)
     except (MlflowException, OSError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise MissingDataError(
-            f"MLflow has no program at {uri}: {reason}", "list the runs with `valuesim ui`"
+            f"MLflow has no program at {uri}: {reason_of(error, where)}",
+            "list the runs with `valuesim ui`",
         ) from None
     return Path(found)
 

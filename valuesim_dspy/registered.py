@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import re
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +27,7 @@ from valuesim_dspy.roles import LMRole
 from valuesim_dspy.simulate import Outcome, outcomes_frame, simulate
 from valuesim_dspy.store import cache_location
 from valuesim_dspy.survey.answers import UNKNOWN_CODE
-from valuesim_dspy.survey.codebook import Codebook, Question
+from valuesim_dspy.survey.codebook import Codebook, Question, packaged_codebooks
 from valuesim_dspy.survey.own_wording import open_codebook
 from valuesim_dspy.survey.reading import NEVER_READ
 from valuesim_dspy.survey.respondents import Respondent, Respondents
@@ -33,18 +36,26 @@ from valuesim_dspy.trust import require_lm
 if TYPE_CHECKING:
     import pandas as pd
 
-PARAMS: Mapping[str, tuple[str, Any]] = {
-    "model": ("string", None),
-    "api_base": ("string", None),
-    "api_key_env": ("string", None),
-    "send_to": ("string", None),
-    "threads": ("integer", 8),
-    "codebook": ("string", None),
-    "wording": ("string", None),
-}
+PARAMS: Mapping[str, tuple[str, Any]] = {"model": ("string", None), "threads": ("integer", 8)}
 """What `predict` takes beside the table, as MLflow's signature names types, and the defaults."""
 
-_READ = ("D_INTERVIEW", "B_COUNTRY_ALPHA", "B_COUNTRY", "version", "doi")
+SERVED: Mapping[str, str] = {
+    "model": "VALUESIM_MODEL",
+    "api_base": "VALUESIM_API_BASE",
+    "api_key_env": "VALUESIM_API_KEY_ENV",
+    "send_to": "VALUESIM_SEND_TO",
+    "codebook": "VALUESIM_CODEBOOK",
+    "wording": "VALUESIM_WORDING",
+}
+"""What the process that serves a program decides, and the environment variable that says it.
+
+A caller, who may be anybody, must not choose where keys and tables go or which files are read.
+"""
+
+# Without `version` and `doi`: what a caller's table says of itself waives nobody's consent.
+_READ = ("D_INTERVIEW", "B_COUNTRY_ALPHA", "B_COUNTRY")
+# Some providers take an address as part of the name.
+_MODEL = re.compile(r"(?!.*http)[\w.@+:-]+(/[\w.@+:-]+)*", re.ASCII | re.IGNORECASE)
 # The response cache is the process's: two tables at once would take it from each other.
 _ONE_TABLE = threading.Lock()
 
@@ -79,9 +90,9 @@ class RegisteredProgram:
                 read, codes that the codebook does not know are set aside. A row's answers to
                 its question and to the question's twins are never shown to the program; other
                 questions of the battery are: leave their columns out to have it as measured.
-            params: `model`, `api_base`, `api_key_env` (the variable's NAME) of the task LM, by
-                default the one it was compiled with; `send_to`, the host that answers of real
-                people may go to; `threads`; `codebook` and `wording`, files of one's own.
+            params: `model`, the task LM: an offline one, or another of the provider it is served
+                with; `threads`. Where the task LM is, and what else belongs to this machine, its
+                environment says: see `SERVED`.
 
         Returns:
             `valuesim_dspy.simulate.outcomes_frame`, in the table's order and with its index; a
@@ -97,23 +108,22 @@ class RegisteredProgram:
         import pandas as pd
 
         table = model_input if isinstance(model_input, pd.DataFrame) else pd.DataFrame(model_input)
-        chosen = _params(params)
-        codebook, program = self._opened(chosen)
+        chosen, served = _params(params), _served()
+        codebook, program = self._opened(served)
         if table.empty:
             return outcomes_frame([])
         people = _people(table, codebook)
         rows = [_case(row, people[at], codebook) for at, row in enumerate(_asked(table))]
-        role = self._role(chosen)
-        self._agree(role, people, chosen["send_to"])
+        role = self._role(chosen["model"], served)
+        self._agree(role, people, served["send_to"])
         lm = make_lm(role, name="task_lm")
         examples = [row for row in rows if isinstance(row, dspy.Example)]
-        settings = {"lm": lm, "disable_history": True}
-        with _ONE_TABLE, ResponseCache(cache_location()).installed(), dspy.context(**settings):
+        with _ONE_TABLE, _own_cache(), dspy.context(lm=lm, disable_history=True):
             answered = iter(simulate(program, examples, lm=lm, threads=chosen["threads"]))
         outcomes = [row if isinstance(row, Outcome) else next(answered) for row in rows]
         return outcomes_frame(outcomes).set_index(table.index)
 
-    def _opened(self, chosen: Mapping[str, Any]) -> tuple[Codebook, Any]:
+    def _opened(self, served: Mapping[str, str]) -> tuple[Codebook, Any]:
         """Return the codebook in force and the program, checked against it."""
         manifest, program = self.program.manifest, self.program
         if VARIANTS[program.variant].peers:
@@ -121,41 +131,77 @@ class RegisteredProgram:
                 f"the variant {program.variant} reads similar people, which no table brings along",
                 "use load_program(...) and bind(peers=...)",
             )
-        source = chosen["codebook"] or str(manifest.codebook.get("id", DEFAULT_CODEBOOK))
-        codebook = open_codebook(source, chosen["wording"])
-        if chosen["codebook"] or chosen["wording"]:
+        named = str(manifest.codebook.get("id", DEFAULT_CODEBOOK))
+        if not served["codebook"] and named not in packaged_codebooks():
+            # Never opened as a path: a file from elsewhere must not choose what is read here.
+            raise MissingDataError(
+                f"the program was compiled with the codebook {shown(named)}, which is not packaged",
+                f"give its file in {SERVED['codebook']} where the program is served",
+            )
+        codebook = open_codebook(served["codebook"] or named, served["wording"] or None)
+        if served["codebook"] or served["wording"]:
             program = load_program(self.folder, codebook=codebook)
         return codebook, program
 
-    def _agree(self, role: LMRole, people: Respondents, send_to: str | None) -> None:
+    def _agree(self, role: LMRole, people: Respondents, send_to: str) -> None:
         """Make sure of consent, and that what was learned of a model is used with that model."""
         try:
-            hosts = [send_to] if send_to else []
-            require_consent(role, len(people), synthetic=people.synthetic, send_to=hosts)
+            require_consent(role, len(people), synthetic=False, send_to=send_to.split(","))
         except ConfigError as error:
-            how = f"here that is the param send_to={role.host!r}"
-            raise ConfigError(f"{error} ({how})", key="params.send_to") from None
+            how = f"for a registered program: {SERVED['send_to']}={role.host} where it is served"
+            raise ConfigError(f"{error} ({how})", key=SERVED["send_to"]) from None
         for member in getattr(self.program, "members", (self.program,)):
             if VARIANTS[member.variant].learns:
                 require_lm(member.learned, role.model)
 
-    def _role(self, chosen: Mapping[str, Any]) -> LMRole:
-        named = {key: chosen[key] for key in ("model", "api_base", "api_key_env") if chosen[key]}
-        named.setdefault("model", self.program.manifest.lms.get("task_lm", ""))
-        if not named["model"]:
-            raise ConfigError("the program names no task LM; give one", key="params.model")
-        return parse_job({"task_lm": named}).task_lm
+    def _role(self, asked: str | None, served: Mapping[str, str]) -> LMRole:
+        own = served["model"] or self.program.manifest.lms.get("task_lm", "")
+        if not (asked or own):
+            message = f"the program names no task LM; give one in {SERVED['model']}"
+            raise ConfigError(message, key="params.model")
+        role = LMRole(model=_name(str(asked or own)))
+        if role.offline:
+            return role
+        if asked not in (None, "", own) and not _same_provider(role.model, own):
+            how = f"another is given in {SERVED['model']} where it is served"
+            message = f"it must be offline or of the provider the program is served with; {how}"
+            raise ConfigError(message, key="params.model")
+        endpoint = {key: served[key] for key in ("api_base", "api_key_env") if served[key]}
+        return parse_job({"task_lm": {"model": role.model, **endpoint}}).task_lm
 
 
 def _params(params: Mapping[str, Any] | None) -> dict[str, Any]:
     given = {name: value for name, value in (params or {}).items() if value is not None}
     for name in given:
         if name not in PARAMS:
-            raise ConfigError("no such param", key=f"params.{name}", allowed=PARAMS)
+            told = f"; {SERVED[name]} says it where it is served" if name in SERVED else ""
+            raise ConfigError(f"no such param{told}", key=f"params.{name}", allowed=PARAMS)
     chosen = {name: given.get(name, default) for name, (_, default) in PARAMS.items()}
     if int(chosen["threads"]) < 1:
         raise ConfigError("at least 1 is needed", key="params.threads", value=chosen["threads"])
     return chosen | {"threads": int(chosen["threads"])}
+
+
+@contextmanager
+def _own_cache() -> Iterator[None]:
+    with closing(ResponseCache(cache_location())) as cache, cache.installed():
+        yield
+
+
+def _served() -> dict[str, str]:
+    return {name: os.environ.get(variable, "") for name, variable in SERVED.items()}
+
+
+def _name(model: str) -> str:
+    if not _MODEL.fullmatch(model):
+        message = "expected provider/model, for example openai/gpt-4o-mini, and no address"
+        raise ConfigError(message, key="params.model")
+    return model
+
+
+def _same_provider(asked: str, own: str) -> bool:
+    # Of a name without a provider nobody knows for certain where it leads.
+    return "/" in asked and "/" in own and asked.split("/")[0] == own.split("/")[0]
 
 
 def _people(table: pd.DataFrame, codebook: Codebook) -> Respondents:

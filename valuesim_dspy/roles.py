@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Mapping
 from typing import Any, Literal
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -15,7 +15,7 @@ from valuesim_dspy.errors import ConfigError
 
 _SECRET_WORDS = frozenset(
     {"key", "apikey", "token", "secret", "password", "passwd", "credential", "credentials"}
-    | {"authorization", "auth", "bearer"}
+    | {"authorization", "auth", "bearer", "passphrase", "sslpassword"}
 )
 _NOT_SECRET = frozenset({"api_key_env", "prompt_cache_key"})
 _ENV_NAME = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
@@ -24,8 +24,10 @@ _KEY_SHAPES = (
     re.compile(r"\b(?:AIza|AKIA)[\w-]{10,}"),
     re.compile(r"(?i)\bbearer\s+[^\s\"',;]+"),
     re.compile(r"(?i)\b(?:api[_-]?key|token|secret|password)[\"']?\s*[:=]\s*[\"']?[^\s\"',;]{6,}"),
-    re.compile(r"(?<=://)[^/\s@]+(?=@)"),
+    # To the last @, since a password may hold / and @; the path of a local file may hold @ too.
+    re.compile(r"(?<=://)(?<!sqlite://)(?<!file://)[^\s\"<>]+(?=@)"),
 )
+_FILES = ("sqlite:///", "file:///")
 
 
 class Settings(BaseModel):
@@ -37,7 +39,9 @@ class Settings(BaseModel):
 def is_secret_name(name: str) -> bool:
     """Whether a setting of this name would hold a secret (``max_tokens`` does not)."""
     words = re.split(r"[_\-.\s]+", name.lower())
-    return name.lower() not in _NOT_SECRET and not _SECRET_WORDS.isdisjoint(words)
+    return name.lower().rpartition(".")[2] not in _NOT_SECRET and not _SECRET_WORDS.isdisjoint(
+        words
+    )
 
 
 def blank_secrets(text: str, *known: str | None) -> str:
@@ -72,15 +76,17 @@ def refuse_secrets(table: Mapping[str, Any], where: str = "") -> None:
     """
     for name, value in table.items():
         key = f"{where}.{name}" if where else str(name)
+        if is_secret_name(str(name)):
+            raise ConfigError(_NAME_IT.format("a secret is never written in a file"), key=key)
         for inner in value if isinstance(value, list | tuple) else (value,):
             if isinstance(inner, Mapping):
                 refuse_secrets(inner, key)
-        if name == "api_key_env" and isinstance(value, str) and not _is_env_name(value):
-            raise ConfigError(_NAME_IT.format("this looks like a key itself"), key=key)
-        if is_secret_name(str(name)):
-            raise ConfigError(_NAME_IT.format("a secret is never written in a file"), key=key)
-        if isinstance(value, str) and "://" in value and _has_credentials(value):
-            raise ConfigError(_NAME_IT.format("the address holds credentials"), key=key)
+            if not isinstance(inner, str):
+                continue
+            if str(name).rpartition(".")[2] == "api_key_env" and not _is_env_name(inner):
+                raise ConfigError(_NAME_IT.format("this looks like a key itself"), key=key)
+            if has_credentials(inner):
+                raise ConfigError(_NAME_IT.format("the address holds credentials"), key=key)
 
 
 _NAME_IT = "{}; put it in an environment variable and give the variable's NAME as api_key_env"
@@ -92,9 +98,28 @@ def _is_env_name(value: str) -> bool:
     return bool(_ENV_NAME.fullmatch(value)) and not like_key
 
 
-def _has_credentials(address: str) -> bool:
-    parts = urlsplit(address)
-    return "@" in parts.netloc or any(is_secret_name(name) for name, _ in parse_qsl(parts.query))
+def has_credentials(address: str) -> bool:
+    """Whether an address holds a user, a password, or a query that names a secret."""
+    plain, query = without_user(address), address.partition("?")[2]
+    named = any(is_secret_name(name) for name, _ in parse_qsl(query))
+    return "://" in address and (plain != address or named)
+
+
+def without_user(address: str) -> str:
+    """Return an address without what stands before the last @; that of a local file as it is."""
+    scheme, mark, rest = address.partition("://")
+    if not mark or address.startswith(_FILES):
+        return address
+    return f"{scheme}://{rest.rpartition('@')[2]}"
+
+
+def passwords_in(address: str) -> list[str]:
+    """Return the secrets that an address holds, as they are written and decoded."""
+    plain = without_user(address)
+    user = "" if plain == address else address[address.index("://") + 3 : address.rindex("@")]
+    written = [user.partition(":")[2] or user]
+    written += [v for name, v in parse_qsl(address.partition("?")[2]) if is_secret_name(name)]
+    return [text for secret in written if secret for text in (secret, unquote(secret))]
 
 
 def endpoint_identity(address: str | None) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 import sys
 from contextlib import closing
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from valuesim_dspy.errors import ConfigError, ValueSimError
+from valuesim_dspy.roles import blank_secrets, passwords_in, without_user
 
 APP = "valuesim"
 
@@ -116,7 +117,7 @@ def store_error(where: str, error: Exception) -> ValueSimError:
         where: The database or the server, without credentials.
         error: What the library raised.
     """
-    reason = (str(error).splitlines() or [type(error).__name__])[0][:300]
+    reason = reason_of(error)
     if "locked" in reason:
         advice = "another process holds it: wait for it, or give another store"
     elif "not a database" in reason or "malformed" in reason:
@@ -128,12 +129,24 @@ def store_error(where: str, error: Exception) -> ValueSimError:
     return ValueSimError(f"the store {where} cannot be used ({reason}); {advice}")
 
 
+def reason_of(error: Exception, address: str = "") -> str:
+    """Return the first line of what a library raised, without the secrets of any address.
+
+    Args:
+        error: What was raised; the libraries repeat the address they were given, whole.
+        address: That address; the one in ``MLFLOW_TRACKING_URI`` is known.
+
+    Returns:
+        At most 300 characters.
+    """
+    line = (str(error).splitlines() or [type(error).__name__])[0]
+    known = passwords_in(address) + passwords_in(os.environ.get("MLFLOW_TRACKING_URI", ""))
+    return re.sub(r"(://[^\s?\"]*)\?[^\s\"]*", r"\1", blank_secrets(line, *known))[:300]
+
+
 def without_credentials(uri: str) -> str:
     """Return an address without user, password and query."""
-    parts = urlsplit(uri)
-    if not parts.netloc:
-        return uri.partition("?")[0]
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    return without_user(uri).partition("?")[0]
 
 
 def cache_location() -> Path:
