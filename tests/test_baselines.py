@@ -177,6 +177,14 @@ def test_what_is_no_saved_baseline_is_refused(kind: str) -> None:
         build_baseline(Manifest(kind=kind, variant=kind))
 
 
+def test_the_kind_that_a_file_names_cannot_colour_a_message() -> None:
+    """The kind comes from the program's file."""
+    kind = "\x1b[2J\nevil" * 200
+    with pytest.raises(ProgramStateError, match="evil") as caught:
+        build_baseline(Manifest(kind=kind, variant=kind))
+    assert str(caught.value).isprintable() and len(str(caught.value)) < 500
+
+
 def test_a_guesser_says_its_sentence_and_asks_nobody() -> None:
     """Without a model in force a guess is given all the same, with its reason."""
     with scripted([]) as engine:

@@ -10,6 +10,7 @@ from loopback import LoopbackServer
 from people import prompt_of, scripted_lm
 
 from valuesim_dspy import registered
+from valuesim_dspy.cache import ResponseCache
 from valuesim_dspy.errors import (
     ConfigError,
     MissingDataError,
@@ -19,7 +20,9 @@ from valuesim_dspy.errors import (
 from valuesim_dspy.lexical.engine import LexicalEngine
 from valuesim_dspy.loading import load_program, save_program
 from valuesim_dspy.registered import RegisteredProgram, _load_pyfunc
+from valuesim_dspy.roles import LMRole
 from valuesim_dspy.survey.codebook import load_codebook
+from valuesim_dspy.survey.own_wording import open_codebook
 from valuesim_dspy.survey.synthetic import write_synthetic
 
 CODEBOOK = load_codebook()
@@ -233,7 +236,7 @@ def test_the_environment_says_where_the_task_lm_is(
     assert (told["status"][0], told["answer"][0]) == ("answered", 2)
     assert (asked["status"][0], asked["answer"][0]) == ("answered", 2)
     assert offline["status"][0] == "answered"
-    assert {request.body["model"] for request in server.requests} == {"test", "other"}
+    assert {request["model"] for request in server.requests} == {"test", "other"}
     serve(monkeypatch, api_key_env="sk-0123456789")
     with pytest.raises(ConfigError, match="looks like a key") as caught:
         model.predict(table({}))
@@ -302,14 +305,13 @@ def test_a_manifest_does_not_choose_which_file_is_read(
     own.write_text("what: no codebook\n", encoding="utf-8")
     model = RegisteredProgram(program(tmp_path / "program", codebook={"id": str(own)}))
     opened: list[object] = []
-    whole = registered.open_codebook
 
     def opening(source: str, wording: str | None) -> Any:
         opened.append(source)
-        return whole(source, wording)
+        return open_codebook(source, wording)
 
     monkeypatch.setattr(registered, "open_codebook", opening)
-    with pytest.raises(MissingDataError, match="not packaged; .*VALUESIM_CODEBOOK"):
+    with pytest.raises(MissingDataError, match=r"not packaged; .*VALUESIM_CODEBOOK"):
         model.predict(table({}))
     assert opened == []
     serve(monkeypatch, codebook="wvs7")
@@ -336,9 +338,12 @@ def test_a_table_that_calls_itself_synthetic_waives_nothing(
 ) -> None:
     """The caller writes the table: a column of it is no consent, the variable is."""
     made: list[str] = []
-    monkeypatch.setattr(
-        registered, "make_lm", lambda role, name: (made.append(role.host), scripted_lm(Recording()))[1]
-    )
+
+    def making(role: LMRole, name: str) -> Any:
+        made.append(role.host)
+        return scripted_lm(Recording())
+
+    monkeypatch.setattr(registered, "make_lm", making)
     serve(monkeypatch, model="openai/test", api_base="https://far.example.org/v1")
     for stamp in ("version", "doi"):
         with pytest.raises(ConfigError, match=r"will be sent to far\.example\.org"):
@@ -356,7 +361,7 @@ def test_the_response_cache_is_closed_after_each_table(
     opened: list[Any] = []
     closed: list[Any] = []
 
-    class Watched(registered.ResponseCache):
+    class Watched(ResponseCache):
         def __init__(self, path: Path) -> None:
             super().__init__(path)
             opened.append(self)

@@ -9,6 +9,7 @@ from valuesim_dspy.roles import (
     LMRole,
     blank_secrets,
     endpoint_identity,
+    has_credentials,
     is_secret_name,
     refuse_secrets,
 )
@@ -54,6 +55,8 @@ def test_a_variables_name_is_taken(name: str) -> None:
         ({"extra": {"list": [{"token": "canary"}]}}, "extra.list.token"),
         ({"api_base": "http://me:canary@host/v1"}, "api_base"),
         ({"api_base": "http://host/v1?api-key=canary"}, "api_base"),
+        ({"api_base": "http://me:can/canary@host/v1"}, "api_base"),
+        ({"extra": {"urls": ["http://host", "http://me:canary@host"]}}, "extra.urls"),
     ],
 )
 def test_secrets_are_refused_wherever_they_are(settings: dict[str, object], key: str) -> None:
@@ -182,3 +185,52 @@ def test_ordinary_text_is_not_blanked() -> None:
     """Text without keys stays as it is, short values of variables included."""
     text = "the task-based skill of a risky token at https://host/v1"
     assert blank_secrets(text) == text
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "postgresql://u:canary@h/db",
+        "postgresql://u:can/canary@h/db",
+        "postgresql://canary@h/db",
+        "postgresql://h/db?user=u&password=canary",
+        "postgresql://h/db?sslpassword=canary",
+        "mysql://h/db?passwd=canary",
+        "http://[canary@h",
+    ],
+)
+def test_an_address_with_credentials_is_refused_as_a_store(address: str) -> None:
+    """Anything before an @, whatever signs it holds, and secrets in the query."""
+    with pytest.raises(ConfigError, match=r"^store: the address holds credentials") as caught:
+        refuse_secrets({"store": address})
+    assert "canary" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "sqlite:////home/me@work/mlflow.db",
+        "file:///home/me@work",
+        "postgresql://h/db?sslmode=require",
+        "me@example.org",
+    ],
+)
+def test_an_address_without_credentials_is_taken(address: str) -> None:
+    """The path of a local file may hold an @, and so may a text that is no address."""
+    refuse_secrets({"store": address})
+    assert not has_credentials(address)
+
+
+def test_quoted_dotted_keys_are_judged_by_their_last_part() -> None:
+    """A search names whole keys: names of variables pass, keys themselves do not."""
+    refuse_secrets({"task_lm.api_key_env": ["OPENAI_API_KEY", "OTHER_KEY"]})
+    for held in ({"task_lm.api_key": ["x"]}, {"task_lm.api_key_env": ["OTHER_KEY", "sk-canary"]}):
+        with pytest.raises(ConfigError, match=r"^task_lm\.api_key") as caught:
+            refuse_secrets(held)
+        assert "canary" not in str(caught.value)
+
+
+def test_a_password_with_any_sign_is_blanked_in_an_address() -> None:
+    """To the last @ of what has no blank in it; a local file's path stays as it is."""
+    said = blank_secrets("at postgresql://u:can/canary@can@host/db, sqlite:////home/me@work/a.db")
+    assert said == "at postgresql://[blanked]@host/db, sqlite:////home/me@work/a.db"

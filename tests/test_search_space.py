@@ -8,6 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from optimize.search_space import Parameter, SearchConfig, label
+from valuesim_dspy.errors import ConfigError
 
 SPACE = {"variant": ["full", "single"]}
 
@@ -118,6 +119,49 @@ def test_an_address_with_a_password_is_refused_and_not_repeated() -> None:
     assert "s3cretword" not in str(refused.value)
     assert search(storage="postgresql://db.example.org/optuna").storage
     assert search(storage="env:SEARCH_STORAGE").storage == "env:SEARCH_STORAGE"
+
+
+@pytest.mark.parametrize(
+    "storage",
+    [
+        "postgresql://me:s3cretword/more@h/db",
+        "postgresql://h/db?user=u&password=s3cretword",
+        "mysql://h/db?passwd=s3cretword",
+        "postgresql://s3cretword@h/db",
+    ],
+)
+def test_a_password_is_refused_wherever_an_address_holds_it(storage: str) -> None:
+    """With a slash in it, in the query, or as a name alone."""
+    with pytest.raises(ValidationError, match="env:NAME") as refused:
+        search(storage=storage)
+    assert "s3cretword" not in str(refused.value)
+    assert search(storage="sqlite:////home/me@work/a.db").storage
+
+
+@pytest.mark.parametrize(
+    ("space", "key"),
+    [
+        ({"task_lm.api_base": ["http://h/v1", "http://u:s3cretword@h/v1"]}, "task_lm.api_base"),
+        ({"task_lm.api_key": ["s3cretword"]}, "task_lm.api_key"),
+        ({"task_lm": {"api_key_env": ["sk-s3cretword"]}}, "task_lm.api_key_env"),
+        (
+            {"variant": {"choices": ["full"], "when": {"x": ["http://s3cretword@h"]}}},
+            "variant.when.x",
+        ),
+    ],
+)
+def test_a_space_holds_no_secret(space: dict[str, Any], key: str) -> None:
+    """What is sampled is kept with the trials: the same rules as in a job."""
+    with pytest.raises(ConfigError) as refused:
+        search(space=space)
+    assert str(refused.value).startswith(f"search.space.{key}: ")
+    assert "s3cretword" not in str(refused.value)
+
+
+def test_the_names_of_variables_may_be_searched() -> None:
+    """They are names."""
+    found = search(space={"task_lm.api_key_env": ["FIRST_KEY", "SECOND_KEY"]})
+    assert found.space["task_lm.api_key_env"].choices == ("FIRST_KEY", "SECOND_KEY")
 
 
 def test_a_search_is_frozen() -> None:

@@ -288,6 +288,14 @@ def test_records_are_bound_to_the_model() -> None:
             require_lm({part: whole()[part]}, "offline/b")
 
 
+def test_the_model_that_a_file_names_cannot_colour_a_message() -> None:
+    """The name comes from the program's file."""
+    learned = {"records": {"lm": "\x1b[2J\nevil" * 200, "cells": {}}}
+    with pytest.raises(ProgramStateError, match="evil") as caught:
+        require_lm(learned, "offline/b")
+    assert str(caught.value).isprintable() and len(str(caught.value)) < 450
+
+
 def test_shuffled_records_are_another_readers() -> None:
     """Nobody keeps their own record, every record is kept, weights go the same way."""
     learned, before = whole(), copy.deepcopy(whole())

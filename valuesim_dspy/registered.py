@@ -146,7 +146,8 @@ class RegisteredProgram:
     def _agree(self, role: LMRole, people: Respondents, send_to: str) -> None:
         """Make sure of consent, and that what was learned of a model is used with that model."""
         try:
-            require_consent(role, len(people), synthetic=False, send_to=send_to.split(","))
+            hosts = send_to.replace(" ", "").split(",")
+            require_consent(role, len(people), synthetic=False, send_to=hosts)
         except ConfigError as error:
             how = f"for a registered program: {SERVED['send_to']}={role.host} where it is served"
             raise ConfigError(f"{error} ({how})", key=SERVED["send_to"]) from None

@@ -25,7 +25,7 @@ _KEY_SHAPES = (
     re.compile(r"(?i)\bbearer\s+[^\s\"',;]+"),
     re.compile(r"(?i)\b(?:api[_-]?key|token|secret|password)[\"']?\s*[:=]\s*[\"']?[^\s\"',;]{6,}"),
     # To the last @, since a password may hold / and @; the path of a local file may hold @ too.
-    re.compile(r"(?<=://)(?<!sqlite://)(?<!file://)[^\s\"<>]+(?=@)"),
+    re.compile(r"(?<=://)(?<!sqlite://)(?<!file://)[^\s\"<>]{1,1000}(?=@)"),
 )
 _FILES = ("sqlite:///", "file:///")
 
