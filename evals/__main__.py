@@ -112,6 +112,7 @@ def _ablate(args: argparse.Namespace) -> None:
     from optimize.ablating import build_or_compile
 
     made = {"full": args.full, "make": build_or_compile, "is_agreed": args.yes}
+    made["strengths"] = (args.folds,) if args.folds else ()
     print(run_ablation(_config(args, args.job), args.arms, args.split, **made))
 
 

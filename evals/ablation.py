@@ -29,9 +29,10 @@ from evals.report import MACHINERY, comparison_table, describe_study
 from evals.study import Study, open_study
 from evals.tracked_runs import JobRun
 from evals.tracking import Tracker
-from valuesim_dspy.config import JobConfig
+from valuesim_dspy.config import BudgetConfig, JobConfig
 from valuesim_dspy.errors import BudgetExceededError, ConfigError
 from valuesim_dspy.lm import preflight
+from valuesim_dspy.usage import Usage
 from valuesim_dspy.variants import VARIANTS
 
 STRENGTHS = ("question", "battery", "topic")
@@ -59,6 +60,7 @@ def run_ablation(
     arms: Sequence[str],
     role: str,
     *,
+    strengths: Sequence[str] = (),
     full: bool = False,
     make: Maker = build_arm,
     is_agreed: bool = False,
@@ -72,6 +74,8 @@ def run_ablation(
         config: The job.
         arms: Arms to take; empty for the whole grid.
         role: `dev` or `test`.
+        strengths: How much is unseen, such as battery; empty for `STRENGTHS`, or for the published
+            folds where the job has those.
         full: All five folds of each strength and all targets.
         make: Makes an arm of a study by its name; one that ends in `COMPILED` is compiled.
         is_agreed: Whether an estimate above the config's limit needs no further consent.
@@ -81,7 +85,7 @@ def run_ablation(
         BudgetExceededError: The budget is spent; what was measured is in the store.
     """
     names = _checked(grid_arms(tuple(arms)), is_made=make is not build_arm)
-    parts = ablation_parts(config, full=full)
+    parts = ablation_parts(config, strengths, full=full)
     tracker = Tracker(config.store, share_rows=config.share_rows)
     with open_study(parts[0].config) as study:
         _announce(study, names, role, len(parts), is_agreed=is_agreed)
@@ -97,20 +101,18 @@ def run_ablation(
         raise
 
 
-def ablation_parts(config: JobConfig, *, full: bool) -> list[Part]:
+def ablation_parts(config: JobConfig, strengths: Sequence[str] = (), *, full: bool) -> list[Part]:
     """Return the folds that are measured, weakest strength first."""
     protocol, seen = config.protocol, []
-    if protocol.folds == "paper":
-        strengths: tuple[Any, ...] = ("paper",)
-    else:
-        strengths = STRENGTHS
-    for strength in strengths:
+    own = ("paper",) if protocol.folds == "paper" else STRENGTHS
+    for strength in strengths or own:
         for fold in range(1, 6) if full else (protocol.fold,):
             drawn: dict[str, Any] = {"folds": strength, "fold": fold}
             if not full and protocol.targets is None:
                 drawn["targets"] = TARGETS
-            own = protocol.model_copy(update=drawn)
-            seen.append(Part(f"{strength} {fold}", config.model_copy(update={"protocol": own})))
+            changed = protocol.model_copy(update=drawn)
+            known = config.model_copy(update={"protocol": changed})
+            seen.append(Part(f"{strength} {fold}", known))
     return seen
 
 
@@ -121,6 +123,8 @@ def _checked(names: list[str], *, is_made: bool) -> list[str]:
             raise ConfigError(
                 f"{name!r} is no arm of the grid", key="arm", allowed=[*VARIANTS, *BASELINES]
             )
+        if name.endswith(SHUFFLED) and not (bare in VARIANTS and VARIANTS[bare].learns):
+            raise ConfigError(f"{bare} learns no records that could be shuffled", key="arm")
     return [name for name in names if is_made or not name.endswith((COMPILED, SHUFFLED))]
 
 
@@ -149,9 +153,12 @@ def _take(run: JobRun, parts: Sequence[Part], names: list[str], role: str, make:
     """Measure part after part and return the tables; a spent budget leaves those there are."""
     run.set_tags({STOPPED: "no"})
     blocks: list[str] = []
+    paid = Usage()
     for part in parts:
         results: dict[str, Result] = {}
-        with open_study(part.config) as study:
+        # One budget over all parts, each of which opens a study with a meter of its own.
+        budget = _left(part.config.budget, paid)
+        with open_study(part.config.model_copy(update={"budget": budget})) as study:
             notes = [f"reading {count_reading(study)} of this testset"] if role == "test" else []
             try:
                 _measure_part(study, run, part, names, role, make, results)
@@ -162,7 +169,16 @@ def _take(run: JobRun, parts: Sequence[Part], names: list[str], role: str, make:
                 print("\n".join(blocks), flush=True)  # noqa: T201
                 raise
             _keep(run, blocks, study, part, names, results, role, notes)
+            paid += study.meter.paid
     return "\n".join(blocks)
+
+
+def _left(budget: BudgetConfig, paid: Usage) -> BudgetConfig:
+    """Return what is left of a budget; a limit that is met leaves 0."""
+    spent = {"calls": paid.calls, "tokens": paid.tokens, "usd": paid.usd or 0.0}
+    limits = {name: limit for name, limit in vars(budget).items() if limit is not None}
+    left = {name: max(0, limit - spent[name]) for name, limit in limits.items()}
+    return budget.model_copy(update=left)
 
 
 def _keep(
@@ -226,7 +242,7 @@ def _in_order(
 ) -> Iterator[Measured]:
     """Yield results in the order of the names; several processes where the LM is in them."""
     one = partial(_measure_in, part.config, role, make)
-    budgeted = any(vars(study.config.budget).values())
+    budgeted = any(limit is not None for limit in vars(study.config.budget).values())
     workers = min(PROCESSES, os.cpu_count() or 1, len(names))
     workers = workers if len(names) * len(study.examples(role)) >= LEAST_CASES else 1
     if not study.task_lm.in_process or budgeted or workers < 2:

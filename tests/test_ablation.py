@@ -19,8 +19,9 @@ from evals.factors import COMPILED, FACTORS, SHUFFLED, grid_arms
 from evals.past_runs import arms_of, run_summary
 from evals.study import open_study
 from evals.tracking import Tracker
-from valuesim_dspy.config import JobConfig
+from valuesim_dspy.config import BudgetConfig, JobConfig
 from valuesim_dspy.errors import BudgetExceededError, ConfigError
+from valuesim_dspy.usage import Usage
 from valuesim_dspy.variants import VARIANTS
 
 ARMS = ["full", "vote", "rag"]
@@ -247,7 +248,7 @@ def test_arms_that_are_compiled_name_their_teleprompter(
     """The shuffled control is compiled as well; what is not has none."""
     only_first(monkeypatch)
     config = tiny(tmp_path)
-    names = ["vote", f"vote{COMPILED}", f"vote{SHUFFLED}"]
+    names = [f"weighted-vote{end}" for end in ("", COMPILED, SHUFFLED)]
     run_ablation(config, names, "dev", make=lambda study, name: build_arm(study, bare(name)))
     tracker = Tracker(config.store)
     (job,) = tracker.find({"valuesim.level": "job"})
@@ -271,3 +272,22 @@ def test_an_arm_that_answered_too_little_has_no_score(tmp_path: Path) -> None:
     assert float(row["tokens"]) > 0
     (valid,) = factor_rows({"full": base, "vote": arm})
     assert valid["nmae"] == arm.metrics["nmae"]
+
+
+def test_one_strength_can_be_chosen(tmp_path: Path) -> None:
+    """`--folds battery` measures battery folds alone."""
+    parts = ablation_parts(tiny(tmp_path), ("battery",), full=True)
+    assert [part.name for part in parts] == [f"battery {fold}" for fold in range(1, 6)]
+
+
+def test_only_what_learns_can_be_shuffled(tmp_path: Path) -> None:
+    """RAG has no records."""
+    with pytest.raises(ConfigError, match="rag learns no records"):
+        run_ablation(tiny(tmp_path), ["rag shuffled"], "dev")
+
+
+def test_one_budget_holds_over_all_folds() -> None:
+    """What a fold paid is not there for the next one; what has no limit stays without."""
+    left = ablation._left(BudgetConfig(calls=10, usd=1.0), Usage(7, 100, 50, 0.25))
+    assert (left.calls, left.tokens, left.usd) == (3, None, 0.75)
+    assert ablation._left(BudgetConfig(calls=10), Usage(12)).calls == 0

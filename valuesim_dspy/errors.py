@@ -146,11 +146,11 @@ class ProgramStateError(ValueSimError):
     ) -> None:
         self.path, self.expected, self.found = path, expected, found
         where = f"{path}: " if path is not None else ""
-        told = f" (expected {_shown(expected)}, found {_shown(found)})"
+        told = f" (expected {shown(expected)}, found {shown(found)})"
         super().__init__(f"{where}{message}{told if expected is not None else ''}")
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
     """Return what a file may say as it may stand in a message: printable, one line, short."""
     line = "".join(c if c.isprintable() else " " for c in str(value)[:400])
     return line if len(line) <= 200 else f"{line[:197]}..."

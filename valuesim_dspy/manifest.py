@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from valuesim_dspy.case import plain_text
 from valuesim_dspy.ensemble import Ensemble
 from valuesim_dspy.errors import ProgramStateError
+from valuesim_dspy.errors import shown as shown
 from valuesim_dspy.survey.codebook import Codebook, load_codebook, packaged_codebooks
 
 FORMAT = 1
@@ -134,12 +135,6 @@ def _finite(text: str) -> float:
     if not math.isfinite(number):
         raise ValueError(f"{text} is no finite number")
     return number
-
-
-def shown(value: object) -> str:
-    """Return what a file says as it may stand in a message: printable, one line, short."""
-    line = "".join(c if c.isprintable() else " " for c in str(value)[:400])
-    return line if len(line) <= 200 else f"{line[:197]}..."
 
 
 def versions() -> dict[str, str]:
