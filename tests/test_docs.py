@@ -34,7 +34,6 @@ DECLARED: Mapping[str, Mapping[str, str]] = {
         "teleprompters optimize/jobs/demo.toml": (
             f"teleprompters {ROOT}/optimize/jobs/demo.toml {TINY} --only bootstrap copro"
         ),
-        "optimize/jobs/demo.toml": f"{ROOT}/optimize/jobs/demo.toml {TINY}",
     },
     # The minutes of the whole grid: three arms of it, on few people.
     "arms.md": {
