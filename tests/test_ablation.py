@@ -24,6 +24,8 @@ from valuesim_dspy.errors import BudgetExceededError, ConfigError
 from valuesim_dspy.usage import Usage
 from valuesim_dspy.variants import VARIANTS
 
+pytestmark = pytest.mark.slow
+
 ARMS = ["full", "vote", "rag"]
 CHEAP = ["vote", "mean", "rag"]
 """Measured with what it differs from, which is `full`."""

@@ -23,6 +23,8 @@ from valuesim_dspy.errors import BudgetExceededError, ProgramStateError
 from valuesim_dspy.loading import load_program, read_manifest
 from valuesim_dspy.program import ValueSim
 
+pytestmark = pytest.mark.slow
+
 DEMO = {"facts": "- You live in Japan.", "history": "(no later answers)", "question": "Whom?"}
 DEMO |= {"options": "1: A\n2: B", "analysis": "So."}
 

@@ -18,6 +18,8 @@ from valuesim_dspy.program import VARIANTS
 from valuesim_dspy.simulate import Outcome
 from valuesim_dspy.usage import Usage
 
+pytestmark = pytest.mark.slow
+
 # The embedded model, which answers here, tells nothing of its tokens.
 ARMS = [name for name in (*VARIANTS, *BASELINES) if name != "single-logprobs"]
 WARM = {

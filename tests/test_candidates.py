@@ -14,6 +14,8 @@ from valuesim_dspy.errors import ConfigError, MissingDataError, ProgramStateErro
 from valuesim_dspy.loading import save_program
 from valuesim_dspy.manifest import Manifest
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def _no_tracking_uri(monkeypatch: pytest.MonkeyPatch) -> None:

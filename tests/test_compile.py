@@ -47,6 +47,8 @@ from valuesim_dspy.lexical.engine import ScriptedEngine
 from valuesim_dspy.lexical.parsing import request_text
 from valuesim_dspy.loading import load_program, read_manifest, save_program
 
+pytestmark = pytest.mark.slow
+
 ARMS = ["rag", "country-mode", "full", "rag compiled", "full compiled"]
 SEARCH = {
     "teleprompter": "bootstrap-random-search",

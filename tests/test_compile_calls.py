@@ -14,6 +14,8 @@ from optimize.teleprompters import TELEPROMPTERS, Compilation, Compiled, Telepro
 from optimize.teleprompters.bootstrapping import LabeledOptions
 from valuesim_dspy.cache import ResponseCache
 
+pytestmark = pytest.mark.slow
+
 TINY = (
     "data.respondents=250",
     "protocol.train=3",

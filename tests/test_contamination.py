@@ -19,6 +19,8 @@ from valuesim_dspy.errors import BudgetExceededError, ConfigError
 from valuesim_dspy.lexical.engine import LexicalEngine, ScriptedEngine
 from valuesim_dspy.lexical.parsing import read_request, request_text
 
+pytestmark = pytest.mark.slow
+
 LEAST = 10
 
 

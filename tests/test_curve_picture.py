@@ -11,6 +11,8 @@ from evals.curve_picture import MADE_UP, STYLES, WARM, draw_curves
 from evals.growing import GROWTHS, ORDERS
 from evals.slopes import Curve
 
+pytestmark = pytest.mark.slow
+
 SCORES = [[0.0, 1.0, 0.0, 0.0], [1.0, 1.0, 0.0, 0.0], [1.0, 1.0, 0.0, 1.0]]
 
 

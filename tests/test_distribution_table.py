@@ -22,6 +22,8 @@ from evals.populations import draw_population
 from evals.probabilistic import brier, ece, log_loss
 from valuesim_dspy.usage import Usage
 
+pytestmark = pytest.mark.slow
+
 
 def result(
     frame: pd.DataFrame, label: str = "spread", *, role: str = "dev", knows: str = "cold"

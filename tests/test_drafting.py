@@ -20,6 +20,8 @@ from valuesim_dspy.survey.codebook_writing import GUESS
 from valuesim_dspy.survey.drafting import draft_codebook
 from valuesim_dspy.survey.respondents import read_respondents
 
+pytestmark = pytest.mark.slow
+
 
 def drafted(survey: Path, **known: Any) -> Codebook:
     """The codebook drafted from a file."""

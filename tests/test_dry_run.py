@@ -15,6 +15,8 @@ from optimize.compile import dry_run
 from optimize.teleprompters import TELEPROMPTERS
 from valuesim_dspy.errors import ConfigError
 
+pytestmark = pytest.mark.slow
+
 # Nobody listens at this address, and nothing here asks.
 REMOTE = {"model": "openai/test", "api_base": "http://api.example.org/v1", "api_key_env": "NO_KEY"}
 

@@ -39,6 +39,8 @@ from valuesim_dspy.retrieval import LexicalEmbedder, Retriever
 from valuesim_dspy.roles import LMRole, Settings
 from valuesim_dspy.survey.codebook import load_codebook
 
+pytestmark = pytest.mark.slow
+
 TWO = {"of": "bootstrap", "size": 2}
 
 

@@ -14,6 +14,8 @@ from valuesim_dspy.program import VARIANTS
 from valuesim_dspy.roles import LMRole
 from valuesim_dspy.usage import Usage
 
+pytestmark = pytest.mark.slow
+
 # The embedded model, which answers here, tells nothing of its tokens.
 ARMS = [name for name in (*VARIANTS, *BASELINES) if name != "single-logprobs"]
 ASKING = [name for name in ARMS if name in VARIANTS or BASELINES[name].uses_lm]

@@ -17,6 +17,8 @@ from valuesim_dspy.survey.codebook import load_codebook
 from valuesim_dspy.survey.reading import NEVER_READ
 from valuesim_dspy.survey.respondents import Respondents, read_respondents
 
+pytestmark = pytest.mark.slow
+
 pyreadstat = pytest.importorskip("pyreadstat")
 
 BOOK = load_codebook()

@@ -23,6 +23,8 @@ from valuesim_dspy.cache import ResponseCache
 from valuesim_dspy.config import JobConfig
 from valuesim_dspy.errors import BudgetExceededError, ConfigError, MissingDataError
 
+pytestmark = pytest.mark.slow
+
 PEOPLE, TARGETS = 2, 1
 ARMS = ("single", "rag", "nearest-respondents")
 

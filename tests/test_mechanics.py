@@ -29,6 +29,8 @@ from optimize.teleprompters.bootstrapping import LabeledOptions
 from valuesim_dspy.errors import BudgetExceededError, ConfigError
 from valuesim_dspy.program import ValueSim
 
+pytestmark = pytest.mark.slow
+
 TINY = {
     "variant": "facts-only",
     "protocol": {"train": 3, "val": 3, "dev": 4, "test": 2, "targets": 2},

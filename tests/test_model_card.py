@@ -16,6 +16,8 @@ from valuesim_dspy.loading import save_program
 from valuesim_dspy.manifest import Manifest
 from valuesim_dspy.program import ValueSim
 
+pytestmark = pytest.mark.slow
+
 
 def manifest(**changes: object) -> Manifest:
     """Return the manifest of a compiled program."""

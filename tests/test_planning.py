@@ -25,6 +25,8 @@ from optimize.teleprompters import TELEPROMPTERS
 from valuesim_dspy.cache import ResponseCache
 from valuesim_dspy.errors import ConfigError
 
+pytestmark = pytest.mark.slow
+
 # Nobody listens at this port, and nothing here asks.
 REMOTE = {"model": "openai/test", "api_base": "http://127.0.0.1:9/v1"}
 ALL = "all, equal requests once"

@@ -14,6 +14,8 @@ from optimize.promote import promote_run
 from valuesim_dspy.errors import ConfigError, MissingDataError
 from valuesim_dspy.loading import load_program
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def _no_tracking_uri(monkeypatch: pytest.MonkeyPatch) -> None:

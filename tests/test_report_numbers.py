@@ -24,6 +24,8 @@ from evals.report_numbers import (
     valuesim_name,
 )
 
+pytestmark = pytest.mark.slow
+
 
 def row(numbers: pd.DataFrame, label: str) -> pd.Series:
     """Return the row of an arm."""

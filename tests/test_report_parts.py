@@ -9,6 +9,8 @@ from evals.report_page import Bullets, Picture, Section, Text
 from evals.report_parts import closing_sections, opening_section, prompts_section, setting_sections
 from evals.report_tables import Table
 
+pytestmark = pytest.mark.slow
+
 CURVE = {
     "points": [
         {"arm": name, "knows": knows, "growth": "profile", "order": "random"}

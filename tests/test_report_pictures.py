@@ -26,6 +26,8 @@ from evals.report_pictures import (
     variances,
 )
 
+pytestmark = pytest.mark.slow
+
 POINTS = pd.DataFrame(
     [
         (name, way, order, known, 0.3 + known / 500, 0.2, 0.5)

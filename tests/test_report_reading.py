@@ -11,6 +11,8 @@ from evals.report_reading import read_evidence
 from evals.tracking import Tracker
 from valuesim_dspy.errors import MissingDataError
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def tracker(tmp_path: Path) -> Tracker:

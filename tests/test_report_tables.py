@@ -18,6 +18,8 @@ from evals.report_tables import (
     variance_table,
 )
 
+pytestmark = pytest.mark.slow
+
 
 def first(*arms: object) -> Table:
     """Return the first table of some arms."""

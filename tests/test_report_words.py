@@ -21,6 +21,8 @@ from evals.report_words import (
 )
 from evals.tracking import Tracker
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def tracker(tmp_path: Path) -> Tracker:

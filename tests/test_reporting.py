@@ -20,6 +20,8 @@ from evals.running import run_arms
 from evals.tracking import Tracker
 from valuesim_dspy.errors import ConfigError, MissingDataError, ValueSimError
 
+pytestmark = pytest.mark.slow
+
 TEXTS = (".html", ".md", ".csv", ".tex", ".txt")
 
 

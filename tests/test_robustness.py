@@ -22,6 +22,8 @@ from valuesim_dspy.lexical.parsing import read_request
 from valuesim_dspy.loading import save_program
 from valuesim_dspy.program import ValueSim
 
+pytestmark = pytest.mark.slow
+
 MADE = [name for name in PERTURBATIONS if name != WORDING]
 LIMITS: dict[str, Any] = {"people": 4, "targets": 2}
 

@@ -28,6 +28,8 @@ from valuesim_dspy.loading import save_program
 from valuesim_dspy.program import ValueSim
 from valuesim_dspy.survey.synthetic import SYNTHETIC_DOI, SYNTHETIC_VERSION, write_synthetic
 
+pytestmark = pytest.mark.slow
+
 ARMS = ["full", "single", "country-mode"]
 RUNNING = ["seconds", "paid"]  # columns that tell of this run and not of the arm
 

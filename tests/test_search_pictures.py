@@ -12,6 +12,8 @@ from searching import tried
 from optimize.search_pictures import ENOUGH, draw_search, importances
 from optimize.search_space import SearchConfig
 
+pytestmark = pytest.mark.slow
+
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
