@@ -101,6 +101,17 @@ def test_a_person_is_correlated_on_what_sets_them_apart() -> None:
     assert person_correlation(right) == pytest.approx(1)
 
 
+def test_how_widely_a_question_spreads_gives_it_no_more_weight() -> None:
+    """Shrinking one question's places tenfold leaves every person's correlation as it was."""
+    rng = np.random.default_rng(8)
+    rows = [(f"p{person}", f"Q{item}", *rng.random(2)) for person in range(20) for item in range(8)]
+    frame = pd.DataFrame(rows, columns=["respondent", "question", "truth_place", "answer_place"])
+    shrunk = frame.copy()
+    shrunk.loc[frame["question"] == "Q0", ["truth_place", "answer_place"]] *= 0.1
+    assert person_correlation(shrunk) == pytest.approx(person_correlation(frame))
+    assert abs(person_correlation(frame)) > 1e-3
+
+
 def test_within_countries_nationality_counts_for_nothing() -> None:
     """Answers that know the country alone correlate at 0 around its means."""
     rng = np.random.default_rng(5)
