@@ -22,8 +22,8 @@ from evals.baselines import BASELINES
 from evals.benchmark import Result, run_benchmark
 from evals.estimate import Cost, agree, benchmark_cost
 from evals.factors import COMPILED, SHUFFLED, grid_arms
-from evals.history import count_reading
 from evals.job_facts import describe_job
+from evals.past_runs import count_reading
 from evals.recording import arm_run, result_metrics
 from evals.report import MACHINERY, comparison_table, describe_study
 from evals.study import Study, open_study

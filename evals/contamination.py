@@ -25,9 +25,10 @@ from evals.contamination_table import (
     spread,
 )
 from evals.estimate import agree, benchmark_cost, check_context
-from evals.history import count_reading, sampled
+from evals.history import sampled
 from evals.job_facts import arm_params, describe_job, usage_metrics
 from evals.metrics import score_frame
+from evals.past_runs import count_reading
 from evals.progress import Progress
 from evals.recall import (
     MIN_PEOPLE,

@@ -21,7 +21,7 @@ from evals.growing import FIXED, GROWTHS, ORDERS, SHARES, Growing, Point, told
 from evals.history_table import curve_data, history_report, rival_slopes
 from evals.intervals import Interval
 from evals.job_facts import arm_params, describe_job
-from evals.past_runs import count_test_read
+from evals.past_runs import count_reading
 from evals.progress import Progress
 from evals.slopes import Curve, area, slope
 from evals.study import Study, open_study
@@ -83,15 +83,6 @@ def run_history(
         with tracker.job(facts) as run:
             curves = [c for arm, program in programs.items() for c in job.arm(run, arm, program)]
             return job.finish(run, curves, reading)
-
-
-def count_reading(study: Study) -> int:
-    """Count a reading of the testset and return how often it was read.
-
-    To be called before its first case is asked: a job that is stopped has read it too.
-    """
-    key = f"{study.respondents.digest[:16]}-{study.fold.digest}-{study.split.digest}"
-    return count_test_read(study.config.store, key)
 
 
 def sampled(

@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -15,6 +15,9 @@ from evals.tracked_runs import ARM, CASE, LEVEL, PARENT, PREDICTIONS_FILE
 from evals.tracking import Tracker
 from valuesim_dspy.errors import MissingDataError
 from valuesim_dspy.store import artifact_root, prepare_store, store_error
+
+if TYPE_CHECKING:
+    from evals.study import Study
 
 _FLOATS = ("correct", "error", "fidelity", "seconds", "disagree")
 
@@ -67,6 +70,15 @@ def load_predictions(tracker: Tracker, run_id: str, file: str = PREDICTIONS_FILE
         elif name in _FLOATS:
             frame[name] = frame[name].astype("float64")
     return frame
+
+
+def count_reading(study: Study) -> int:
+    """Count a reading of the testset and return how often it was read.
+
+    To be called before its first case is asked: a job that is stopped has read it too.
+    """
+    key = f"{study.respondents.digest[:16]}-{study.fold.digest}-{study.split.digest}"
+    return count_test_read(study.config.store, key)
 
 
 def count_test_read(store: str | Path | None, key: str) -> int:

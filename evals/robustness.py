@@ -13,8 +13,9 @@ import dspy
 from evals.baselines import BASELINES
 from evals.benchmark import Result, run_benchmark
 from evals.estimate import agree, benchmark_cost, check_context
-from evals.history import count_reading, sampled
+from evals.history import sampled
 from evals.job_facts import arm_params, describe_job
+from evals.past_runs import count_reading
 from evals.perturbed import Perturbed
 from evals.perturbing import PERTURBATIONS, REPEAT, Asking, shown_codes
 from evals.progress import Progress

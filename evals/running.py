@@ -18,7 +18,7 @@ from evals.distribution_table import calibrated_metrics, calibrations, distribut
 from evals.embedders import weak_baseline_note
 from evals.estimate import agree, benchmark_cost, check_context
 from evals.job_facts import describe_job
-from evals.past_runs import arms_of, count_test_read, load_predictions, run_summary
+from evals.past_runs import arms_of, count_reading, load_predictions, run_summary
 from evals.recording import arm_run, measure, result_metrics
 from evals.report import comparison_table, describe_study
 from evals.study import Study, build_arm, find_arm, open_study
@@ -78,8 +78,7 @@ def run_arms(
         notes = [weak_baseline_note(study.retriever.embedder, study.offline)]
         notes += [_other_draw(study, arm) for arm in found]
         if role == "test":
-            key = f"{study.respondents.digest[:16]}-{study.fold.digest}-{study.split.digest}"
-            notes.append(f"reading {count_test_read(config.store, key)} of this testset")
+            notes.append(f"reading {count_reading(study)} of this testset")
         with tracker.job(facts) as run:
             results, val_results = _measured(study, run, found, programs, role)
             table = comparison_table(

@@ -11,8 +11,7 @@ import pytest
 from jobs import Stopping, answered_by, lexical_server, living_in, small_job
 
 from evals.contamination import run_contamination
-from evals.history import count_reading
-from evals.past_runs import arms_of, load_predictions
+from evals.past_runs import arms_of, count_reading, load_predictions
 from evals.study import open_study
 from evals.tracking import Tracker
 from valuesim_dspy.errors import BudgetExceededError, ConfigError

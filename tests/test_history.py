@@ -15,8 +15,8 @@ from people import example as made_example
 
 from evals.benchmark import run_benchmark
 from evals.growing import GROWTHS, ORDERS, SHARES
-from evals.history import DATA, PICTURE, ROWS, count_reading, run_history, sampled
-from evals.past_runs import arms_of, load_predictions, run_summary
+from evals.history import DATA, PICTURE, ROWS, run_history, sampled
+from evals.past_runs import arms_of, count_reading, load_predictions, run_summary
 from evals.study import build_arm, open_study
 from evals.tracking import Tracker
 from valuesim_dspy.cache import ResponseCache

@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 from jobs import Stopping, answered_by, lexical_server, living_in, small_job
 
-from evals.history import count_reading
-from evals.past_runs import arms_of, load_predictions
+from evals.past_runs import arms_of, count_reading, load_predictions
 from evals.perturbing import PERTURBATIONS
 from evals.robustness import WORDING, run_robustness
 from evals.robustness_table import AS_IS

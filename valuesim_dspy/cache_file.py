@@ -102,7 +102,7 @@ def _connect(name: str) -> sqlite3.Connection:
             # Checked and made in one transaction: other processes may be beginning it too.
             db.execute("BEGIN IMMEDIATE")
             _check_or_make(db)
-        _use_wal(db)
+        use_wal(db)
         db.execute("PRAGMA synchronous = NORMAL")
     except sqlite3.DatabaseError:
         db.close()
@@ -121,7 +121,12 @@ def _check_or_make(db: sqlite3.Connection) -> None:
         raise _ForeignError("it is not a response cache of this version")
 
 
-def _use_wal(db: sqlite3.Connection) -> None:
+def use_wal(db: sqlite3.Connection) -> None:
+    """Let readers and a writer of a database file work side by side.
+
+    Raises:
+        sqlite3.OperationalError: Other processes held the file for some ten seconds.
+    """
     for patience in reversed(range(200)):
         try:
             db.execute("PRAGMA journal_mode = WAL")

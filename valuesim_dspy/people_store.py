@@ -10,7 +10,6 @@ import hashlib
 import os
 import secrets
 import sqlite3
-import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -21,6 +20,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
+from valuesim_dspy.cache_file import use_wal
 from valuesim_dspy.errors import ConfigError, MissingDataError, ProgramStateError, ValueSimError
 from valuesim_dspy.people_tables import MARKS, SCHEMA
 from valuesim_dspy.store import APP, artifact_root, store_error, user_data
@@ -208,15 +208,7 @@ def _make_private(file: Path) -> None:
     os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))
     file.chmod(0o600)
     with closing(sqlite3.connect(file, timeout=PATIENCE, isolation_level=None)) as db:
-        for patience in reversed(range(200)):
-            try:
-                db.execute("PRAGMA journal_mode = WAL")
-                return
-            except sqlite3.OperationalError as error:
-                # Here alone SQLite does not wait for other processes by itself.
-                if "locked" not in str(error) or not patience:
-                    raise
-                time.sleep(0.05)
+        use_wal(db)
 
 
 def _rewrite(file: Path) -> None:
