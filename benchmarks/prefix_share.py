@@ -31,9 +31,9 @@ from valuesim_dspy.cache import ResponseCache  # noqa: E402
 from valuesim_dspy.case import make_cases  # noqa: E402
 from valuesim_dspy.lexical.engine import LEXICAL_MODEL, LexicalEngine  # noqa: E402
 from valuesim_dspy.lm import make_lm  # noqa: E402
+from valuesim_dspy.loop import answer_cases  # noqa: E402
 from valuesim_dspy.program import ValueSim  # noqa: E402
 from valuesim_dspy.roles import LMRole  # noqa: E402
-from valuesim_dspy.simulate import simulate  # noqa: E402
 from valuesim_dspy.survey.codebook import load_codebook  # noqa: E402
 from valuesim_dspy.survey.folds import make_fold  # noqa: E402
 from valuesim_dspy.survey.synthetic import synthesize  # noqa: E402
@@ -153,7 +153,7 @@ def measure(program: dspy.Module, examples: Sequence[dspy.Example]) -> dict[str,
     """Put the cases to a program through a loopback server and measure what the server got."""
     with LoopbackServer(lexical_reply) as server, ResponseCache().installed():
         lm = make_lm(LMRole(model="openai/test", api_base=server.url), name="task_lm")
-        outcomes = simulate(program, examples, lm=lm)
+        outcomes = answer_cases(program, examples, lm=lm)
         failed = [outcome.reason for outcome in outcomes if outcome.status != "answered"]
         if failed:
             raise RuntimeError(f"{len(failed)} cases failed: {failed[0]}")

@@ -15,7 +15,8 @@ from evals.intervals import Interval, clustered_interval
 from evals.metrics import METRICS, MIN_COVERAGE, score_frame
 from evals.study import Study
 from evals.subgroups import with_people
-from valuesim_dspy.simulate import Outcome, simulate
+from valuesim_dspy.loop import answer_cases
+from valuesim_dspy.outcomes import Outcome
 from valuesim_dspy.usage import Meter, Usage
 
 
@@ -96,7 +97,7 @@ def run_benchmark(
     baseline = BASELINES.get(arm)
     uses_lm = baseline is None or baseline.uses_lm
     start = time.perf_counter()
-    outcomes = simulate(
+    outcomes = answer_cases(
         program,
         study.examples(role) if examples is None else examples,
         lm=study.task_lm.with_meter(meter) if uses_lm else None,

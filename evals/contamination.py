@@ -48,7 +48,7 @@ from evals.tracking import Tracker
 from valuesim_dspy.config import JobConfig
 from valuesim_dspy.errors import ConfigError
 from valuesim_dspy.lm import preflight
-from valuesim_dspy.simulate import simulate
+from valuesim_dspy.loop import answer_cases
 
 PEOPLE, TARGETS = 40, 8
 """How many people, and how many targets of each, where nothing else is asked for."""
@@ -162,7 +162,7 @@ class _Job:
         study, examples = self.study, self._cells
         meter = study.meter.child(RECALL)
         with Progress(f"{RECALL}, {self.role}set", len(examples)) as progress:
-            outcomes = simulate(
+            outcomes = answer_cases(
                 Recaller(),
                 examples,
                 lm=study.task_lm.with_meter(meter),

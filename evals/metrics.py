@@ -13,7 +13,7 @@ from evals.metric import NAN, Metric
 from evals.probabilistic import PROBABILISTIC
 from evals.subgroups import WEIGHTED
 from valuesim_dspy.errors import MissingDataError, SurveyDataError
-from valuesim_dspy.simulate import Outcome, outcomes_frame
+from valuesim_dspy.outcomes import Outcome, outcomes_frame
 
 if TYPE_CHECKING:
     import pandas as pd

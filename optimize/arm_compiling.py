@@ -29,7 +29,7 @@ from optimize.teleprompters.choosing import chosen_predictors
 from valuesim_dspy.case import Case
 from valuesim_dspy.errors import BudgetExceededError, PredictionError, ProgramStateError
 from valuesim_dspy.loading import save_program
-from valuesim_dspy.simulate import simulate
+from valuesim_dspy.loop import answer_cases
 
 RELOAD_CASES = 20
 
@@ -241,5 +241,5 @@ def _told(study: Study, program: dspy.Module) -> dict[Case, dict[str, Any]]:
         return prediction
 
     lm = study.task_lm.with_meter(study.meter.child("reloading"))
-    simulate(keep, study.examples("dev")[:RELOAD_CASES], lm=lm, threads=study.config.threads)
+    answer_cases(keep, study.examples("dev")[:RELOAD_CASES], lm=lm, threads=study.config.threads)
     return told

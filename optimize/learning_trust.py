@@ -14,8 +14,9 @@ from evals.study import Study
 from optimize.trust_fitting import Answered, Groups, fit_trust, people
 from valuesim_dspy.case import Case
 from valuesim_dspy.ensemble import Ensemble
+from valuesim_dspy.loop import answer_cases
+from valuesim_dspy.outcomes import Outcome
 from valuesim_dspy.program import ValueSim, as_prediction
-from valuesim_dspy.simulate import Outcome, simulate
 from valuesim_dspy.trust import ALL, MIN_COUNT, CrossFitted
 from valuesim_dspy.voting import vote
 
@@ -144,7 +145,7 @@ def learn_trust(
     unseen = [example for example in known if not is_shown(demos, example.case)]
     asked = _drawn(unseen, cases, seed)
     reading = _panel_only(program)
-    outcomes = simulate(reading, asked, lm=lm, threads=threads or study.config.threads)
+    outcomes = answer_cases(reading, asked, lm=lm, threads=threads or study.config.threads)
     answered = _answered(asked, outcomes)
     groups = make_groups({case.respondent for case in answered}, seed=seed)
     fitted = cross_fit(answered, groups, lm=study.task_lm.model)

@@ -14,7 +14,7 @@ import dspy
 
 from optimize.best_so_far import BestSoFar
 from valuesim_dspy.ensemble import Ensemble
-from valuesim_dspy.simulate import STOPS
+from valuesim_dspy.loop import STOPS
 
 _ATTACHED = (
     "_watch",

@@ -16,7 +16,7 @@ from evals.metrics import METRICS, score_frame
 from evals.report_arms import Arm, Job, Setting
 from evals.tracked_runs import JobRun
 from evals.tracking import Tracker
-from valuesim_dspy.simulate import Outcome
+from valuesim_dspy.outcomes import Outcome
 from valuesim_dspy.survey.codebook import load_codebook
 
 BOOK = load_codebook()

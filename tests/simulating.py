@@ -14,9 +14,9 @@ from valuesim_dspy.cache import ResponseCache
 from valuesim_dspy.case import Case, Profile
 from valuesim_dspy.lexical.engine import ScriptedEngine
 from valuesim_dspy.lm import MeteredLM, make_lm
+from valuesim_dspy.outcomes import Outcome
 from valuesim_dspy.own import own_profile
 from valuesim_dspy.roles import LMRole
-from valuesim_dspy.simulate import Outcome
 from valuesim_dspy.usage import Meter
 
 QUESTIONS = ("Q69", "Q70", "Q71", "Q72", "Q73", "Q74", "Q241", "Q8")

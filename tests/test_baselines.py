@@ -26,9 +26,9 @@ from valuesim_dspy.case import Case
 from valuesim_dspy.config import parse_job
 from valuesim_dspy.errors import MissingDataError, ProgramStateError
 from valuesim_dspy.loading import load_program, save_program
+from valuesim_dspy.loop import answer_cases
 from valuesim_dspy.manifest import Manifest
 from valuesim_dspy.retrieval import LexicalEmbedder, Retriever
-from valuesim_dspy.simulate import simulate
 from valuesim_dspy.survey.codebook import load_codebook
 
 SHAPE = {"answer", "analysis", "backstory", "views", "decision", "status"}
@@ -127,7 +127,7 @@ def test_a_new_baseline_is_a_class_and_a_line(monkeypatch: pytest.MonkeyPatch) -
 
     line = Baseline("first", "the first code", "cold", False, lambda study: First())
     monkeypatch.setitem(BASELINES, "first", line)
-    assert simulate(BASELINES["first"].build(None), [example("Q57", 1)])[0].answer == 1  # type: ignore[arg-type]
+    assert answer_cases(BASELINES["first"].build(None), [example("Q57", 1)])[0].answer == 1  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("kind", SAVED)

@@ -14,8 +14,8 @@ from valuesim_dspy.cache import ResponseCache
 from valuesim_dspy.errors import BudgetExceededError
 from valuesim_dspy.lexical.engine import LexicalEngine, ScriptedEngine
 from valuesim_dspy.lexical.parsing import request_text
+from valuesim_dspy.outcomes import Outcome
 from valuesim_dspy.program import VARIANTS
-from valuesim_dspy.simulate import Outcome
 from valuesim_dspy.usage import Usage
 
 pytestmark = pytest.mark.slow

@@ -13,7 +13,12 @@ PACKAGES = ("valuesim_dspy", "evals", "optimize")
 # From the ground up; a module may import its own floor and those below it.
 FLOORS = [
     ["valuesim_dspy", "valuesim_dspy.errors"],
-    ["valuesim_dspy.roles", "valuesim_dspy.store", "valuesim_dspy.config"],
+    [
+        "valuesim_dspy.limits",
+        "valuesim_dspy.roles",
+        "valuesim_dspy.store",
+        "valuesim_dspy.config",
+    ],
     ["valuesim_dspy.survey"],
     ["valuesim_dspy.case", "valuesim_dspy.own"],
     [
@@ -26,6 +31,9 @@ FLOORS = [
         "valuesim_dspy.cache_file",
         "valuesim_dspy.cache",
         "valuesim_dspy.preflight",
+        "valuesim_dspy.throttle",
+        "valuesim_dspy.retrying",
+        "valuesim_dspy.prefixes",
         "valuesim_dspy.lm",
     ],
     ["valuesim_dspy.voting"],
@@ -35,6 +43,7 @@ FLOORS = [
     [
         "valuesim_dspy.modules",
         "valuesim_dspy.several",
+        "valuesim_dspy.together",
         "valuesim_dspy.distributions",
         "valuesim_dspy.panel",
         "valuesim_dspy.fidelity",
@@ -47,7 +56,14 @@ FLOORS = [
         "valuesim_dspy.finding",
         "valuesim_dspy.loading",
         "valuesim_dspy.registered",
+        "valuesim_dspy.outcomes",
+        "valuesim_dspy.loop",
+        "valuesim_dspy.plan",
+        "valuesim_dspy.journal",
+        "valuesim_dspy.sharding",
         "valuesim_dspy.simulate",
+        "valuesim_dspy.ray_engine",
+        "valuesim_dspy.simulating",
         "valuesim_dspy.asking",
         "valuesim_dspy.people_tables",
         "valuesim_dspy.people_store",

@@ -16,7 +16,7 @@ from evals.metrics import METRICS, MIN_COVERAGE, SCORES, rank_distance, score_fr
 from evals.probabilistic import PROBABILISTIC
 from evals.subgroups import WEIGHTED
 from valuesim_dspy.errors import ConfigError, MissingDataError, SurveyDataError
-from valuesim_dspy.simulate import Outcome
+from valuesim_dspy.outcomes import Outcome
 from valuesim_dspy.survey.codebook import UnknownQuestionError, load_codebook
 from valuesim_dspy.survey.question import Question
 

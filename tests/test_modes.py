@@ -9,8 +9,8 @@ from people import case, example
 from evals.baselines import CountryMode, Mode, Modes
 from valuesim_dspy.case import Case
 from valuesim_dspy.errors import PredictionError
+from valuesim_dspy.loop import answer_cases
 from valuesim_dspy.own import own_profile
-from valuesim_dspy.simulate import simulate
 from valuesim_dspy.survey.codebook import load_codebook
 from valuesim_dspy.survey.respondents import Respondents
 
@@ -73,7 +73,7 @@ def test_no_answer_to_count_is_a_failed_prediction(people: Respondents) -> None:
         mode(case=case("Q2"))
     with pytest.raises(PredictionError):
         CountryMode(mode.modes)(case=case("Q2"))
-    outcomes = simulate(mode, [example("Q2", 1), example("Q57", 1)])
+    outcomes = answer_cases(mode, [example("Q2", 1), example("Q57", 1)])
     assert [outcome.status for outcome in outcomes] == ["failed", "answered"]
 
 

@@ -19,9 +19,9 @@ from valuesim_dspy.case import Case, make_cases, masked_profile
 from valuesim_dspy.config import load_job
 from valuesim_dspy.errors import ConfigError, ProgramStateError
 from valuesim_dspy.loading import load_program, read_manifest, save_program
+from valuesim_dspy.loop import answer_cases
 from valuesim_dspy.manifest import Manifest
 from valuesim_dspy.program import ValueSim
-from valuesim_dspy.simulate import simulate
 from valuesim_dspy.survey.codebook import Codebook, load_codebook
 from valuesim_dspy.survey.drafting import draft_codebook
 from valuesim_dspy.survey.facts import make_facts
@@ -114,7 +114,7 @@ def test_ones_own_survey_is_simulated(folder: Path, name: str, offline: Any) -> 
     split = make_split(people, train=5, val=5, dev=5, test=6)
     examples = make_cases(people, split.test, fold, "test", max_targets=2)
     assert examples
-    outcomes = simulate(ValueSim("full"), examples, threads=2)
+    outcomes = answer_cases(ValueSim("full"), examples, threads=2)
     assert len(outcomes) == len(examples)
     for example, outcome in zip(examples, outcomes, strict=True):
         assert outcome.status == "answered", outcome.reason

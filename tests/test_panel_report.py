@@ -8,7 +8,7 @@ import pytest
 from evals.metrics import score_frame
 from evals.panel_report import PanelReport, members, panel_report, panel_sentence
 from valuesim_dspy.errors import ConfigError
-from valuesim_dspy.simulate import Outcome
+from valuesim_dspy.outcomes import Outcome
 from valuesim_dspy.survey.codebook import load_codebook
 
 BOOK = load_codebook()

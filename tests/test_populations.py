@@ -13,7 +13,7 @@ from evals.distributional import (
 )
 from evals.metrics import score_frame
 from evals.populations import at_quantile, draw_population
-from valuesim_dspy.simulate import Outcome
+from valuesim_dspy.outcomes import Outcome
 
 ITEMS = ("Q69", "Q70", "Q71", "Q72")
 CODES = (1, 2, 3, 4)

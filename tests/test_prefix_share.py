@@ -14,8 +14,8 @@ from benchmarks.prefix_share import (
     shared_length,
     shares,
 )
+from valuesim_dspy.loop import answer_cases
 from valuesim_dspy.program import ValueSim
-from valuesim_dspy.simulate import simulate
 
 FULL = tuple(name for name, _ in ValueSim().named_predictors())
 
@@ -50,7 +50,7 @@ def test_one_backstory_is_requested_for_fifty_questions(full_shares: dict[str, S
 def test_two_questions_differ_only_at_their_end(name: str) -> None:
     """What the prompts of a perspective share reaches beyond facts, backstory and history."""
     with remote() as (lm, server):
-        simulate(ValueSim(), examples(("Q69", "Q8")), lm=lm)
+        answer_cases(ValueSim(), examples(("Q69", "Q8")), lm=lm)
         texts = [
             prompt_text(body["messages"])
             for body in server.requests

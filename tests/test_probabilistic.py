@@ -25,7 +25,7 @@ from evals.probabilistic import (
     wasserstein_individual,
     with_probabilities,
 )
-from valuesim_dspy.simulate import Outcome
+from valuesim_dspy.outcomes import Outcome
 from valuesim_dspy.survey.codebook import load_codebook
 
 CODEBOOK = load_codebook()

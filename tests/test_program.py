@@ -248,12 +248,12 @@ def test_one_perspective_decides_alone() -> None:
 
 def test_records_of_another_model_end_a_run_before_it_is_paid_for() -> None:
     """Not case by case, where readers happen to differ."""
-    from valuesim_dspy.simulate import simulate
+    from valuesim_dspy.loop import answer_cases
 
     program = ValueSim("weighted-vote")
     program.learned = {"weights": {"lm": "openai/other", "margins": {}}}
     with scripted([]) as engine:
         lm = scripted_lm(engine)
         with pytest.raises(ProgramStateError, match="openai/other"):
-            simulate(program, [example("Q69")], lm=lm)
+            answer_cases(program, [example("Q69")], lm=lm)
     assert engine.requests == []

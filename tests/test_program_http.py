@@ -14,9 +14,10 @@ from benchmarks.prefix_share import (
 )
 from valuesim_dspy.cache import ResponseCache
 from valuesim_dspy.lm import make_lm
+from valuesim_dspy.loop import answer_cases
+from valuesim_dspy.outcomes import Outcome
 from valuesim_dspy.program import VARIANTS, ValueSim
 from valuesim_dspy.roles import LMRole
-from valuesim_dspy.simulate import Outcome, simulate
 
 KEY = "sk-canary-0123456789abcdef"
 FULL = tuple(name for name, _ in ValueSim().named_predictors())
@@ -41,14 +42,14 @@ def ask(
     """Put questions to a program whose model is this server."""
     lm = make_lm(role(server, **known), name="task_lm")
     with ResponseCache().installed():
-        return simulate(program, [example(question) for question in questions], lm=lm)
+        return answer_cases(program, [example(question) for question in questions], lm=lm)
 
 
 def offline(program: dspy.Module, *questions: str) -> list[Outcome]:
     """Put the same questions to the embedded model in this process."""
     lm = make_lm(LMRole(), name="task_lm")
     with ResponseCache().installed():
-        return simulate(program, [example(question) for question in questions], lm=lm)
+        return answer_cases(program, [example(question) for question in questions], lm=lm)
 
 
 class Peers:

@@ -18,7 +18,7 @@ from evals.recall import (
     total_variation,
 )
 from valuesim_dspy.errors import InvalidAnswerError
-from valuesim_dspy.simulate import simulate
+from valuesim_dspy.loop import answer_cases
 from valuesim_dspy.survey.codebook import load_codebook
 from valuesim_dspy.survey.respondents import Respondents
 
@@ -175,7 +175,7 @@ def test_recall_is_simulated_like_any_other_program() -> None:
     }
     right = {"shares": {"1": 0, "2": 0.2, "3": 0.8, "4": 0}}
     with scripted([right, *[{"shares": {"1": 1.0}}] * 3]) as engine:
-        outcomes = simulate(Recaller(), recall_examples(load_codebook(), known))
+        outcomes = answer_cases(Recaller(), recall_examples(load_codebook(), known))
     assert [outcome.status for outcome in outcomes] == ["answered", "invalid"]
     assert outcomes[0].answer == outcomes[0].truth == 3
     assert outcomes[0].probabilities == pytest.approx({1: 0, 2: 0.2, 3: 0.8, 4: 0})

@@ -374,7 +374,7 @@ def test_the_response_cache_is_closed_after_each_table(
     for _ in range(3):
         model.predict(table({}))
     assert len(opened) == 3 and closed == opened
-    monkeypatch.setattr(registered, "simulate", _stopped)
+    monkeypatch.setattr(registered, "answer_cases", _stopped)
     with pytest.raises(MissingDataError, match="stopped"):
         model.predict(table({}))
     assert len(opened) == 4 and closed == opened

@@ -15,7 +15,7 @@ from evals.benchmark import Result
 from evals.metrics import score_frame
 from evals.report import MACHINERY, comparison_table, describe_study, difference_sentence
 from valuesim_dspy.errors import ConfigError
-from valuesim_dspy.simulate import Outcome
+from valuesim_dspy.outcomes import Outcome
 from valuesim_dspy.survey.codebook import load_codebook
 from valuesim_dspy.survey.leakage import Leakage
 from valuesim_dspy.usage import Usage

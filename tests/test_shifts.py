@@ -10,7 +10,7 @@ from evals.benchmark import Result
 from evals.metrics import score_frame
 from evals.shifts import LastOption, Shift, last_option, place_effect, shift
 from valuesim_dspy.errors import ConfigError
-from valuesim_dspy.simulate import Outcome
+from valuesim_dspy.outcomes import Outcome
 from valuesim_dspy.survey.codebook import load_codebook
 from valuesim_dspy.usage import Usage
 

@@ -11,12 +11,12 @@ from people import case, example, prompt_of, reply, scripted
 from evals.baselines import BASELINES, RAG, SAVED, PeersMode, RAGWithPeers, build_baseline
 from valuesim_dspy.errors import MissingDataError, PredictionError
 from valuesim_dspy.loading import load_program, save_program
+from valuesim_dspy.loop import answer_cases
 from valuesim_dspy.manifest import Manifest
 from valuesim_dspy.peers import PEERS, PeerIndex
 from valuesim_dspy.program import ValueSim
 from valuesim_dspy.retrieval import LexicalEmbedder, Retriever
 from valuesim_dspy.signatures import AnswerDirectly, with_peers
-from valuesim_dspy.simulate import simulate
 from valuesim_dspy.survey.codebook import load_codebook
 from valuesim_dspy.survey.respondents import Respondents
 
@@ -124,7 +124,7 @@ def test_the_mode_of_nobody_is_a_failed_prediction(peers: PeerIndex) -> None:
     """A question that nobody answered fails its case and no other."""
     with pytest.raises(PredictionError, match="Q57"):
         PeersMode(peers)(case=case("Q57"))
-    outcomes = simulate(PeersMode(peers), [example("Q57", 1), example("Q69", 3)])
+    outcomes = answer_cases(PeersMode(peers), [example("Q57", 1), example("Q69", 3)])
     assert [outcome.status for outcome in outcomes] == ["failed", "answered"]
     assert outcomes[1].answer == 3
 

@@ -18,13 +18,14 @@ import numpy as np
 from valuesim_dspy.cache import ResponseCache
 from valuesim_dspy.case import Case, Profile
 from valuesim_dspy.config import parse_job
-from valuesim_dspy.errors import ConfigError, MissingDataError, ValueSimError
+from valuesim_dspy.errors import ConfigError, MissingDataError, ValueSimError, shown
 from valuesim_dspy.lm import make_lm, require_consent
 from valuesim_dspy.loading import load_program
-from valuesim_dspy.manifest import DEFAULT_CODEBOOK, shown
+from valuesim_dspy.loop import answer_cases
+from valuesim_dspy.manifest import DEFAULT_CODEBOOK
+from valuesim_dspy.outcomes import Outcome, outcomes_frame
 from valuesim_dspy.program import VARIANTS
 from valuesim_dspy.roles import LMRole
-from valuesim_dspy.simulate import Outcome, outcomes_frame, simulate
 from valuesim_dspy.store import cache_location
 from valuesim_dspy.survey.answers import UNKNOWN_CODE
 from valuesim_dspy.survey.codebook import Codebook, Question, packaged_codebooks
@@ -91,11 +92,10 @@ class RegisteredProgram:
                 its question and to the question's twins are never shown to the program; other
                 questions of the battery are: leave their columns out to have it as measured.
             params: `model`, the task LM: an offline one, or another of the provider it is served
-                with; `threads`. Where the task LM is, and what else belongs to this machine, its
-                environment says: see `SERVED`.
+                with; `threads`. What belongs to this machine its environment says: `SERVED`.
 
         Returns:
-            `valuesim_dspy.simulate.outcomes_frame`, in the table's order and with its index; a
+            `valuesim_dspy.outcomes.outcomes_frame`, in the table's order and with its index; a
             row that fails has the status `failed` or `invalid` and a reason. `truth` is the
             row's own answer.
 
@@ -119,7 +119,7 @@ class RegisteredProgram:
         lm = make_lm(role, name="task_lm")
         examples = [row for row in rows if isinstance(row, dspy.Example)]
         with _ONE_TABLE, _own_cache(), dspy.context(lm=lm, disable_history=True):
-            answered = iter(simulate(program, examples, lm=lm, threads=chosen["threads"]))
+            answered = iter(answer_cases(program, examples, lm=lm, threads=chosen["threads"]))
         outcomes = [row if isinstance(row, Outcome) else next(answered) for row in rows]
         return outcomes_frame(outcomes).set_index(table.index)
 

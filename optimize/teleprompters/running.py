@@ -27,8 +27,8 @@ from optimize.watching import (
 )
 from valuesim_dspy.ensemble import without_member
 from valuesim_dspy.errors import BudgetExceededError, ConfigError, PredictionError
+from valuesim_dspy.loop import STOPS
 from valuesim_dspy.preflight import describe_error
-from valuesim_dspy.simulate import STOPS
 
 MAX_ERRORS = 2**31
 """DSPy's teleprompters give up at ten errors; here the job's report says how many there were."""

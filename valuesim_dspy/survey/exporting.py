@@ -94,7 +94,7 @@ def export_answers(
     """Write simulated answers as .sav, .dta or CSV with labels: a row for each respondent.
 
     Args:
-        answers: One row for each case, as of `simulate.outcomes_frame`: `respondent`, `question`
+        answers: One row for each case, as of `outcomes.outcomes_frame`: `respondent`, `question`
             and `answer` (a code, or missing where the case failed), and perhaps `truth`.
         path: The file, made readable by its owner only; its suffix chooses the format.
         codebook: Where the questions stand; by default the packaged one.

@@ -11,17 +11,18 @@ from loopback import LoopbackServer, Reply
 from people import case, example, reply
 from simulating import QUESTIONS, Scripted, examples, local, other, plain, remote
 
-from valuesim_dspy import simulate as simulate_module
+from valuesim_dspy import loop as loop_module
 from valuesim_dspy.cache import ResponseCache
 from valuesim_dspy.case import Case, Profile
 from valuesim_dspy.errors import (
     InvalidAnswerError,
 )
 from valuesim_dspy.lm import make_lm
+from valuesim_dspy.loop import answer_cases
+from valuesim_dspy.outcomes import Outcome, outcomes_frame
 from valuesim_dspy.own import own_profile
 from valuesim_dspy.program import ValueSim
 from valuesim_dspy.roles import LMRole
-from valuesim_dspy.simulate import Outcome, outcomes_frame, simulate
 from valuesim_dspy.survey.codebook import load_codebook
 
 STORY = {"backstory": "You live in Japan. Family is very important in your life."}
@@ -32,7 +33,7 @@ def test_every_row_counts_its_own_calls() -> None:
     """Calls needed include the backstory, calls paid do not pay for it twice."""
     with ResponseCache().installed():
         lm = local([STORY, reply(1), reply(1), reply(1), reply(1), reply(2), reply(3), reply(4)])
-        first, second = simulate(ValueSim(), examples(("Q69", "Q70")), lm=lm)
+        first, second = answer_cases(ValueSim(), examples(("Q69", "Q70")), lm=lm)
     assert (first.calls, first.paid, first.decision) == (4, 4, "agreement")
     assert (second.calls, second.paid, second.decision) == (5, 4, "coordinator")
     assert first.views == {"cognitive": 1, "affective": 1, "behavioral": 1}
@@ -44,7 +45,7 @@ def test_every_row_counts_its_own_calls() -> None:
 def test_tokens_are_those_of_the_calls_a_row_needed() -> None:
     """Prompt and completion tokens as the server reports them."""
     with remote() as (lm, _):
-        (outcome,) = simulate(ValueSim("single"), examples(("Q69",)), lm=lm)
+        (outcome,) = answer_cases(ValueSim("single"), examples(("Q69",)), lm=lm)
         assert outcome.tokens == lm.meter.needed.tokens > 0
 
 
@@ -52,9 +53,9 @@ def test_tokens_are_those_of_the_calls_a_row_needed() -> None:
 def test_a_warm_cache_changes_what_is_paid_and_nothing_else(threads: int) -> None:
     """The second run needs what the first needed, pays nothing and says the same."""
     with remote() as (lm, server):
-        cold = simulate(ValueSim(), examples(), lm=lm, threads=threads)
+        cold = answer_cases(ValueSim(), examples(), lm=lm, threads=threads)
         asked = len(server.requests)
-        warm = simulate(ValueSim(), examples(), lm=lm, threads=threads)
+        warm = answer_cases(ValueSim(), examples(), lm=lm, threads=threads)
         assert len(server.requests) == asked == sum(outcome.paid for outcome in cold)
     assert [plain(outcome) for outcome in warm] == [plain(outcome) for outcome in cold]
     assert [outcome.paid for outcome in warm] == [0] * len(QUESTIONS)
@@ -64,23 +65,23 @@ def test_a_warm_cache_changes_what_is_paid_and_nothing_else(threads: int) -> Non
 def test_fidelity_is_measured_once_a_person(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """One backstory serves all questions of a person, and so does its measure."""
     measured: list[int] = []
-    real = simulate_module.backstory_fidelity
+    real = loop_module.backstory_fidelity
 
     def count(facts: Any, backstory: str) -> float:
         measured.append(len(facts))
         return real(facts, backstory)
 
-    monkeypatch.setattr(simulate_module, "backstory_fidelity", count)
+    monkeypatch.setattr(loop_module, "backstory_fidelity", count)
     both = [*examples(), *(dspy.Example(case=Case(other(), e.case.question)) for e in examples())]
     with remote() as (lm, _):
-        found = simulate(ValueSim("vote"), both, lm=lm, threads=threads)
+        found = answer_cases(ValueSim("vote"), both, lm=lm, threads=threads)
     assert sorted(measured) == sorted([len(case().profile.facts), len(other().facts)])
     assert all(outcome.fidelity is not None for outcome in found)
 
 
 def test_two_threads_do_not_measure_one_story_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     """A case that comes while its person's story is being measured waits for the figure."""
-    faithful = simulate_module._Fidelities()
+    faithful = loop_module._Fidelities()
     story = dspy.Prediction(backstory="You live in Japan.")
     found: list[float | None] = []
     second = threading.Thread(target=lambda: found.append(faithful(case().profile, story)))
@@ -93,7 +94,7 @@ def test_two_threads_do_not_measure_one_story_twice(monkeypatch: pytest.MonkeyPa
             second.join(timeout=0.2)
         return 0.5
 
-    monkeypatch.setattr(simulate_module, "backstory_fidelity", slow)
+    monkeypatch.setattr(loop_module, "backstory_fidelity", slow)
     assert faithful(case().profile, story) == 0.5
     second.join(timeout=30)
     assert found == [0.5] and len(measured) == 1
@@ -102,10 +103,12 @@ def test_two_threads_do_not_measure_one_story_twice(monkeypatch: pytest.MonkeyPa
 def test_fidelity_is_none_where_there_is_no_story() -> None:
     """No backstory, no facts: nothing to measure, which is not the same as 0."""
     with ResponseCache().installed():
-        (single,) = simulate(ValueSim("single"), examples(("Q69",)), lm=local([reply(1)]))
+        (single,) = answer_cases(ValueSim("single"), examples(("Q69",)), lm=local([reply(1)]))
         nobody = dspy.Example(case=Case(own_profile({}), load_codebook()["Q69"]))
-        (blank,) = simulate(ValueSim("vote"), [nobody], lm=local([reply(1)] * 3))
-        (kept,) = simulate(ValueSim("vote"), examples(("Q69",)), lm=local([STORY] + [reply(1)] * 3))
+        (blank,) = answer_cases(ValueSim("vote"), [nobody], lm=local([reply(1)] * 3))
+        (kept,) = answer_cases(
+            ValueSim("vote"), examples(("Q69",)), lm=local([STORY] + [reply(1)] * 3)
+        )
     assert single.fidelity is None and blank.fidelity is None
     assert kept.fidelity == 2 / len(case().profile.facts)
 
@@ -114,7 +117,7 @@ def test_the_lm_in_force_is_the_one_given_and_only_meanwhile() -> None:
     """A run sets nothing globally."""
     before = dspy.settings.lm
     with ResponseCache().installed():
-        simulate(ValueSim("single"), examples(("Q69",)), lm=local([reply(1)]))
+        answer_cases(ValueSim("single"), examples(("Q69",)), lm=local([reply(1)]))
     assert dspy.settings.lm is before
 
 
@@ -138,7 +141,7 @@ def test_a_reason_tells_nothing_of_a_person(error: Callable[[Case], Exception]) 
     def act(asked: Case) -> int:
         raise error(asked)
 
-    (outcome,) = simulate(Scripted(act), examples(("Q69",)))
+    (outcome,) = answer_cases(Scripted(act), examples(("Q69",)))
     assert outcome.reason and "\n" not in outcome.reason
     for fact in case().profile.facts:
         for part in (fact.text, fact.text[:24], fact.text[-24:]):
@@ -151,7 +154,7 @@ def test_a_server_that_echoes_the_prompt_is_not_quoted(monkeypatch: pytest.Monke
     with LoopbackServer(echo) as server, ResponseCache().installed():
         role = LMRole(model="openai/x", api_base=server.url, api_key_env="MY_KEY", num_retries=0)
         lm = make_lm(role, name="task_lm")
-        (outcome,) = simulate(ValueSim("single"), examples(("Q69",)), lm=lm)
+        (outcome,) = answer_cases(ValueSim("single"), examples(("Q69",)), lm=lm)
         assert server.keys == [KEY]
     assert outcome.status == "failed" and "important in your life" not in outcome.reason
     assert outcome.reason.endswith("its text repeats what is known of the person")
@@ -163,7 +166,7 @@ def test_a_program_whose_facts_cannot_be_made_fails_that_case() -> None:
     broken = Profile("k", {"Q9999": 1}, load_codebook())
     bad = dspy.Example(case=Case(broken, load_codebook()["Q69"]), answer=1)
     with ResponseCache().installed():
-        found = simulate(ValueSim("single"), [bad, example("Q69")], lm=local([reply(1)]))
+        found = answer_cases(ValueSim("single"), [bad, example("Q69")], lm=local([reply(1)]))
     assert [outcome.status for outcome in found] == ["failed", "answered"]
 
 

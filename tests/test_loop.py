@@ -9,7 +9,7 @@ import pytest
 from people import case, prompt_of, reply, scripted_lm
 from simulating import QUESTIONS, Scripted, examples, local, other, plain, remote
 
-from valuesim_dspy import simulate as simulate_module
+from valuesim_dspy import loop as loop_module
 from valuesim_dspy.cache import ResponseCache
 from valuesim_dspy.case import Case
 from valuesim_dspy.errors import (
@@ -20,8 +20,9 @@ from valuesim_dspy.errors import (
     PredictionError,
 )
 from valuesim_dspy.lexical.engine import ScriptedEngine
+from valuesim_dspy.loop import answer_cases
+from valuesim_dspy.outcomes import Outcome
 from valuesim_dspy.program import ValueSim
-from valuesim_dspy.simulate import Outcome, simulate
 from valuesim_dspy.survey.codebook import load_codebook
 from valuesim_dspy.usage import Budget, Meter
 
@@ -29,7 +30,9 @@ from valuesim_dspy.usage import Budget, Meter
 def test_outcomes_come_in_the_order_of_the_examples() -> None:
     """One outcome each, with person, question, truth and answer; reported in the same order."""
     seen: list[Outcome] = []
-    found = simulate(Scripted(lambda c: c.question.codes[0]), examples(), on_outcome=seen.append)
+    found = answer_cases(
+        Scripted(lambda c: c.question.codes[0]), examples(), on_outcome=seen.append
+    )
     assert [outcome.question for outcome in found] == list(QUESTIONS)
     assert seen == found
     for outcome in found:
@@ -42,13 +45,13 @@ def test_outcomes_come_in_the_order_of_the_examples() -> None:
 def test_an_unknown_truth_is_none() -> None:
     """People without an answer of their own are simulated too."""
     unknown = dspy.Example(case=case()).with_inputs("case")
-    (outcome,) = simulate(Scripted(lambda c: 1), [unknown])
+    (outcome,) = answer_cases(Scripted(lambda c: 1), [unknown])
     assert outcome.truth is None and outcome.answer == 1
 
 
 def test_no_examples_give_no_outcomes() -> None:
     """An empty set is no error."""
-    assert simulate(Scripted(lambda c: 1), []) == []
+    assert answer_cases(Scripted(lambda c: 1), []) == []
 
 
 def test_threads_change_nothing_but_the_time() -> None:
@@ -60,7 +63,7 @@ def test_threads_change_nothing_but_the_time() -> None:
     found = []
     for threads in (1, 4):
         with remote() as (lm, server):
-            found.append(simulate(ValueSim(), people, lm=lm, threads=threads))
+            found.append(answer_cases(ValueSim(), people, lm=lm, threads=threads))
             assert len(server.requests) == lm.meter.paid.calls
     one, four = ([plain(outcome) for outcome in run] for run in found)
     assert one == four
@@ -77,7 +80,7 @@ def test_cases_run_at_once_where_the_model_is_elsewhere() -> None:
         return 1
 
     with remote() as (lm, _):
-        found = simulate(Scripted(act), examples(QUESTIONS[:4]), lm=lm, threads=4)
+        found = answer_cases(Scripted(act), examples(QUESTIONS[:4]), lm=lm, threads=4)
     assert [outcome.status for outcome in found] == ["answered"] * 4
 
 
@@ -89,7 +92,7 @@ def test_a_model_in_the_process_is_asked_by_one_thread() -> None:
         names.add(threading.current_thread().name)
         return 1
 
-    simulate(Scripted(act), examples(), lm=local([]), threads=8)
+    answer_cases(Scripted(act), examples(), lm=local([]), threads=8)
     assert names == {threading.current_thread().name}
 
 
@@ -105,7 +108,7 @@ def test_one_failing_case_is_recorded_and_the_others_go_on(threads: int) -> None
         return 1
 
     with remote() as (lm, _):
-        found = simulate(Scripted(act), examples(), lm=lm, threads=threads)
+        found = answer_cases(Scripted(act), examples(), lm=lm, threads=threads)
     failed = {o.question: o for o in found if o.status != "answered"}
     assert set(failed) == {"Q71", "Q72"} and len(found) == len(QUESTIONS)
     assert {o.status for o in failed.values()} == {"failed"}
@@ -124,7 +127,7 @@ def test_an_engine_that_breaks_fails_its_case_alone() -> None:
 
     with ResponseCache().installed():
         lm = local(answer)
-        found = simulate(ValueSim("single"), examples(("Q71", "Q72", "Q73")), lm=lm)
+        found = answer_cases(ValueSim("single"), examples(("Q71", "Q72", "Q73")), lm=lm)
     assert [outcome.status for outcome in found] == ["answered", "failed", "answered"]
     assert "broken" in found[1].reason and found[1].calls == 0
 
@@ -133,7 +136,7 @@ def test_no_option_after_all_retries_is_invalid() -> None:
     """The status tells a model that names no option from one that fails; the reply is not kept."""
     with ResponseCache().installed():
         lm = local([reply(9), reply(8), reply(7), reply(1)])
-        found = simulate(ValueSim("single"), examples(("Q69", "Q70")), lm=lm)
+        found = answer_cases(ValueSim("single"), examples(("Q69", "Q70")), lm=lm)
     assert [outcome.status for outcome in found] == ["invalid", "answered"]
     assert found[0].answer is None and found[0].calls == found[0].paid == 3
     assert found[0].reason == "Q69: no attempt gave one of the codes offered"
@@ -144,7 +147,7 @@ def test_a_spent_budget_stops_and_raises() -> None:
     seen: list[Outcome] = []
     meter = Meter("run", budget=Budget(calls=3))
     with remote(meter=meter) as (lm, server), pytest.raises(BudgetExceededError):
-        simulate(ValueSim("single"), examples(), lm=lm, on_outcome=seen.append)
+        answer_cases(ValueSim("single"), examples(), lm=lm, on_outcome=seen.append)
     assert [outcome.question for outcome in seen] == list(QUESTIONS[:3])
     assert len(server.requests) == 3 == meter.paid.calls
 
@@ -153,7 +156,7 @@ def test_a_budget_holds_among_threads() -> None:
     """With cases and perspectives in flight the limit on calls is still exact."""
     meter = Meter("run", budget=Budget(calls=6))
     with remote(meter=meter) as (lm, server), pytest.raises(BudgetExceededError):
-        simulate(ValueSim(), examples(), lm=lm, threads=4)
+        answer_cases(ValueSim(), examples(), lm=lm, threads=4)
     assert len(server.requests) == 6 == meter.paid.calls
 
 
@@ -179,7 +182,7 @@ def test_what_ends_the_run_wins_over_an_invalid_answer(stop: Exception) -> None:
     program.panel.cognitive = Raising(InvalidAnswerError("Q69", "x", (1, 2)))
     program.panel.behavioral = Raising(stop)
     with remote() as (lm, _), pytest.raises(type(stop)):
-        simulate(program, examples(("Q69",)), lm=lm)
+        answer_cases(program, examples(("Q69",)), lm=lm)
 
 
 @pytest.mark.parametrize("threads", [1, 3])
@@ -196,7 +199,7 @@ def test_what_concerns_the_whole_run_ends_it(error: Exception, threads: int) -> 
 
     seen: list[Outcome] = []
     with remote() as (lm, _), pytest.raises(type(error)) as caught:
-        simulate(Scripted(act), examples(), lm=lm, threads=threads, on_outcome=seen.append)
+        answer_cases(Scripted(act), examples(), lm=lm, threads=threads, on_outcome=seen.append)
     assert caught.value is error
     assert [outcome.question for outcome in seen] == ["Q69", "Q70"]
 
@@ -206,7 +209,7 @@ def test_a_context_that_is_too_small_ends_the_run_before_any_call() -> None:
     engine = ScriptedEngine([])
     lm = scripted_lm(engine, context=300, max_tokens=100)
     with ResponseCache().installed(), pytest.raises(ConfigError, match=r"task_lm\.context"):
-        simulate(ValueSim("single"), examples(), lm=lm)
+        answer_cases(ValueSim("single"), examples(), lm=lm)
     assert engine.requests == []
 
 
@@ -229,7 +232,7 @@ def test_an_interrupt_leaves_nothing_running(
     """Ctrl-C while outcomes come in: what is in flight ends, what is queued never starts."""
     gate = threading.Event()
     _Watched.gate = gate
-    monkeypatch.setattr(simulate_module, "ThreadPoolExecutor", _Watched)
+    monkeypatch.setattr(loop_module, "ThreadPoolExecutor", _Watched)
     started: list[str] = []
 
     def act(asked: Case) -> int:
@@ -243,7 +246,7 @@ def test_an_interrupt_leaves_nothing_running(
 
     before = set(threading.enumerate())
     with remote() as (lm, _), pytest.raises(stop) as caught:
-        simulate(Scripted(act), examples(), lm=lm, threads=3, on_outcome=interrupt)
+        answer_cases(Scripted(act), examples(), lm=lm, threads=3, on_outcome=interrupt)
     assert gate.is_set() and 1 <= len(started) <= 4
     left = {t.name for t in set(threading.enumerate()) - before if t.name.startswith("case")}
     assert left == set() and caught.value.__traceback__ is not None
