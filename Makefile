@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+SCALE  := $(VENV)/.scale
 SRC    := valuesim_dspy evals optimize tests benchmarks
 
 # make demo MODEL=<any LiteLLM model string> SURVEY=<file> runs the same job on your own.
@@ -14,13 +15,19 @@ DEMO_SET := $(if $(MODEL),--set task_lm.model=$(MODEL)) \
             $(if $(API_BASE),--set task_lm.api_base=$(API_BASE)) \
             $(if $(SURVEY),--set data.survey=$(SURVEY)) $(SET)
 
-.PHONY: demo test test-all check fix ui clean venv
+.PHONY: demo test test-all check audit fix ui clean venv
 .DEFAULT_GOAL := demo
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
 		--constraint constraints.txt --editable ".[dev,survey]"
+	touch $@
+
+# What runs on more than one machine is heavy, and needed by its own tests only.
+$(SCALE): $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		--constraint constraints.txt --editable ".[scale,postgres]"
 	touch $@
 
 venv: $(STAMP)
@@ -31,13 +38,17 @@ demo: $(STAMP)
 test: $(STAMP)
 	$(BIN)/python -m pytest -m "not slow" -n 2
 
-test-all: $(STAMP)
+test-all: $(SCALE)
 	$(BIN)/python -m pytest -n 2
 
 check: $(STAMP)
 	$(BIN)/ruff format --check $(SRC)
 	$(BIN)/ruff check $(SRC)
 	$(BIN)/mypy
+
+audit: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[audit]"
+	$(BIN)/pip-audit --requirement constraints.txt --no-deps --disable-pip
 
 fix: $(STAMP)
 	$(BIN)/ruff format $(SRC)
