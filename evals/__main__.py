@@ -6,12 +6,28 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from valuesim_dspy.__main__ import add_job_options, consent, run_command
 
 if TYPE_CHECKING:
     from valuesim_dspy.config import JobConfig
+
+
+class AnyOrderParser(argparse.ArgumentParser):
+    """Takes arms before, after and in between options; argparse alone wants them together."""
+
+    _is_splitting = False
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse options first, then what is left."""
+        if self._is_splitting:
+            return super().parse_known_args(args, namespace)
+        self._is_splitting = True
+        try:
+            return self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self._is_splitting = False
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -22,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser; it imports nothing heavy."""
     parser = argparse.ArgumentParser(prog="python -m evals", description=__doc__)
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=AnyOrderParser)
     run = commands.add_parser("run", help="measure variants, baselines or saved programs")
     run.add_argument("arms", nargs="+", metavar="PROGRAM|VARIANT|BASELINE")
     run.add_argument("--config", type=Path, required=True, metavar="JOB.TOML")

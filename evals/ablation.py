@@ -41,9 +41,6 @@ PROCESSES, LEAST_CASES = 2, 5000
 """Processes, and the cases over all arms from which on starting them pays."""
 
 REFERENCE = "rag"
-STOPPED = "stopped"
-"""The tag of a job's run: `budget` where that ended it (its status is then KILLED), else `no`."""
-
 Maker = Callable[[Study, str], dspy.Module]
 
 
@@ -91,14 +88,8 @@ def run_ablation(
         _announce(study, names, role, len(parts), is_agreed=is_agreed)
         identity = _identity(study, [part.name for part in parts], names, role)
         facts = describe_job(study, command="evals", subject="ablation", identity=identity)
-    run = tracker.job(facts)
-    try:
-        with run:
-            return _take(run, parts, names, role, make)
-    except BudgetExceededError:
-        # Not failed: it can go on. Not finished either.
-        tracker.end(run.run_id, "KILLED")
-        raise
+    with tracker.job(facts) as run:
+        return _take(run, parts, names, role, make)
 
 
 def ablation_parts(config: JobConfig, strengths: Sequence[str] = (), *, full: bool) -> list[Part]:
@@ -151,7 +142,6 @@ def _identity(study: Study, parts: list[str], names: list[str], role: str) -> st
 
 def _take(run: JobRun, parts: Sequence[Part], names: list[str], role: str, make: Maker) -> str:
     """Measure part after part and return the tables; a spent budget leaves those there are."""
-    run.set_tags({STOPPED: "no"})
     blocks: list[str] = []
     paid = Usage()
     for part in parts:
@@ -163,7 +153,6 @@ def _take(run: JobRun, parts: Sequence[Part], names: list[str], role: str, make:
             try:
                 _measure_part(study, run, part, names, role, make, results)
             except BudgetExceededError as error:
-                run.set_tags({STOPPED: "budget"})
                 notes.append(f"stopped: {error}")
                 _keep(run, blocks, study, part, names, results, role, notes)
                 print("\n".join(blocks), flush=True)  # noqa: T201

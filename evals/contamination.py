@@ -29,7 +29,6 @@ from evals.history import sampled
 from evals.job_facts import arm_params, describe_job, usage_metrics
 from evals.metrics import score_frame
 from evals.past_runs import count_reading
-from evals.progress import Progress
 from evals.recall import (
     MIN_PEOPLE,
     Cell,
@@ -46,9 +45,10 @@ from evals.study import Study, build_arm, open_study
 from evals.tracked_runs import JobRun
 from evals.tracking import Tracker
 from valuesim_dspy.config import JobConfig
-from valuesim_dspy.errors import ConfigError
+from valuesim_dspy.errors import BudgetExceededError, ConfigError
 from valuesim_dspy.lm import preflight
 from valuesim_dspy.loop import answer_cases
+from valuesim_dspy.progress import Progress
 
 PEOPLE, TARGETS = 40, 8
 """How many people, and how many targets of each, where nothing else is asked for."""
@@ -93,15 +93,13 @@ def run_contamination(
         facts = describe_job(study, command="evals", subject="contamination", identity=identity)
         with tracker.job(facts) as run:
             cells = job.recalled(run)
-            for arm, program in programs.items():
-                job.answered(run, arm, program, cells)
-            report = job.report(cells, reading)
-            run.log_text(report, "table.md")
-            # A cell may be one person: what arms did there stays with their predictions.
-            shown = cells.frame.drop(columns=["cases", *cells.results])
-            run.log_json(json.loads(shown.to_json(orient="records")), ROWS)
-            run.note(report)
-        return f"{report}\nMLflow run {run.run_id}: {ROWS} is with it; open it with: make ui"
+            try:
+                for arm, program in programs.items():
+                    job.answered(run, arm, program, cells)
+            except BudgetExceededError as error:
+                print(job.keep(run, cells, reading, f"stopped: {error}"), flush=True)  # noqa: T201
+                raise
+            return job.keep(run, cells, reading)
 
 
 def _drawn(study: Study, role: str, people: int | None, targets: int | None, least: int) -> _Job:
@@ -218,6 +216,16 @@ class _Job:
             if result.is_valid and is_recalled(cells.frame):
                 for name, given in (("recall_correlation", None), ("recall_partial", "modal")):
                     child.log_metrics(spread(name, follows(cells.frame, arm, given)))
+
+    def keep(self, run: JobRun, cells: _Cells, reading: int | None, stopped: str = "") -> str:
+        """Keep and return the report; `stopped` says why arms are missing."""
+        report = self.report(cells, reading) + (f"\n{stopped}\n" if stopped else "")
+        run.log_text(report, "table.md")
+        # A cell may be one person: what arms did there stays with their predictions.
+        shown = cells.frame.drop(columns=["cases", *cells.results])
+        run.log_json(json.loads(shown.to_json(orient="records")), ROWS)
+        run.note(report)
+        return f"{report}\nMLflow run {run.run_id}: {ROWS} is with it; open it with: make ui"
 
     def report(self, cells: _Cells, reading: int | None) -> str:
         """Return the tables and what they say."""

@@ -15,21 +15,21 @@ import pandas as pd
 from evals.arms import build_arm
 from evals.benchmark import Result, run_benchmark
 from evals.curve_picture import draw_curves
-from evals.embedders import weak_baseline_note
+from evals.embedders import retrieval_notes
 from evals.estimate import Cost, agree, benchmark_cost, check_context
 from evals.growing import FIXED, GROWTHS, ORDERS, SHARES, Growing, Point, told
 from evals.history_table import curve_data, history_report, rival_slopes
 from evals.intervals import Interval
 from evals.job_facts import arm_params, describe_job
 from evals.past_runs import count_reading
-from evals.progress import Progress
 from evals.slopes import Curve, area, slope
 from evals.study import Study, open_study
 from evals.tracked_runs import PICTURES, JobRun
 from evals.tracking import Tracker
 from valuesim_dspy.config import JobConfig
-from valuesim_dspy.errors import ConfigError
+from valuesim_dspy.errors import BudgetExceededError, ConfigError
 from valuesim_dspy.lm import preflight
+from valuesim_dspy.progress import Progress
 
 PEOPLE, TARGETS = 20, 8
 """How many people, and how many targets of each, where nothing else is asked for."""
@@ -81,7 +81,14 @@ def run_history(
         identity = hashlib.sha256(whole.encode()).hexdigest()[:16]
         facts = describe_job(study, command="evals", subject="history", identity=identity)
         with tracker.job(facts) as run:
-            curves = [c for arm, program in programs.items() for c in job.arm(run, arm, program)]
+            curves: list[Curve] = []
+            try:
+                for arm, program in programs.items():
+                    curves += [*job.arm(run, arm, program)]
+            except BudgetExceededError as error:
+                if curves:
+                    print(job.finish(run, curves, reading, f"stopped: {error}"), flush=True)  # noqa: T201
+                raise
             return job.finish(run, curves, reading)
 
 
@@ -210,13 +217,22 @@ class _Job:
             # All at once: each call reads back what is logged already.
             child.tracker.log_points(child.run_id, [p for curve in curves for p in _steps(curve)])
 
-    def finish(self, run: JobRun, curves: Sequence[Curve], reading: int | None) -> str:
-        """Keep and return the report of all curves; `reading` is the testset's, if it is that."""
+    def finish(
+        self, run: JobRun, curves: Sequence[Curve], reading: int | None, stopped: str = ""
+    ) -> str:
+        """Keep and return the report of all curves of the arms that are done.
+
+        Args:
+            run: The job's.
+            curves: The variant's first.
+            reading: The testset's, if it is that.
+            stopped: Why there are no more arms; "" where all are done.
+        """
         study = self.study
         for rival, growth, gap in rival_slopes(curves, study.config.variant):
             run.log_metrics(_spread(f"slope_minus_{rival}", gap), prefix=growth)
-        notes = [self._drawn(), weak_baseline_note(study.retriever.embedder, study.offline)]
-        notes += [self._calls(arm) for arm in self._used]
+        notes = [self._drawn(), *retrieval_notes(study.retriever.embedder, study.offline)]
+        notes += [*(self._calls(arm) for arm in self._used), stopped]
         if reading is not None:
             notes.append(f"reading {reading} of this testset")
         report = history_report(study, curves, self.role, notes)

@@ -11,9 +11,9 @@ import dspy
 from evals.benchmark import Result, run_benchmark
 from evals.intervals import paired_difference
 from evals.job_facts import arm_params, usage_metrics
-from evals.progress import Progress
 from evals.study import Study
 from evals.tracked_runs import ArmRun, JobRun
+from valuesim_dspy.progress import Progress
 
 
 def measure(

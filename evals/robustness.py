@@ -18,7 +18,6 @@ from evals.job_facts import arm_params, describe_job
 from evals.past_runs import count_reading
 from evals.perturbed import Perturbed
 from evals.perturbing import PERTURBATIONS, REPEAT, Asking, shown_codes
-from evals.progress import Progress
 from evals.recording import result_metrics
 from evals.report import MACHINERY, describe_study
 from evals.robustness_table import AS_IS, Robustness, arm_block, legend, wrapped
@@ -28,8 +27,9 @@ from evals.study import Study, build_arm, open_study
 from evals.tracked_runs import JobRun
 from evals.tracking import Tracker
 from valuesim_dspy.config import JobConfig
-from valuesim_dspy.errors import ConfigError
+from valuesim_dspy.errors import BudgetExceededError, ConfigError
 from valuesim_dspy.lm import preflight
+from valuesim_dspy.progress import Progress
 from valuesim_dspy.survey.codebook import load_codebook
 
 PEOPLE, TARGETS = 20, 6
@@ -86,11 +86,15 @@ def run_robustness(
         identity = hashlib.sha256(whole.encode()).hexdigest()[:16]
         facts = describe_job(study, command="evals", subject="robustness", identity=identity)
         with tracker.job(facts) as run:
-            done = [job.arm(run, arm, programs[arm.label]) for arm in found]
-            report = "\n".join([job.head(reading), *(arm_block(each) for each in done), legend()])
-            run.log_text(report, "table.md")
-            run.note(report)
-        return f"{report}\nMLflow run {run.run_id}; open it with: make ui"
+            done: list[Robustness] = []
+            try:
+                for arm in found:
+                    done.append(job.arm(run, arm, programs[arm.label]))
+            except BudgetExceededError as error:
+                if done:
+                    print(job.report(run, done, reading, f"stopped: {error}"), flush=True)  # noqa: T201
+                raise
+            return job.report(run, done, reading)
 
 
 def _check(arms: Sequence[Arm]) -> None:
@@ -211,6 +215,16 @@ class _Job:
                 ends.append(last_option(REVERSED, found.after.frame, turned))
                 effect = place_effect(found.before, found.after.frame, self.shown)
         return Robustness(label, before, tuple(shifts), tuple(ends), effect, skipped)
+
+    def report(
+        self, run: JobRun, done: Sequence[Robustness], reading: int | None, stopped: str = ""
+    ) -> str:
+        """Keep and return the tables of the arms that are done; `stopped` says why no more are."""
+        blocks = [self.head(reading), *map(arm_block, done), legend()]
+        text = "\n".join([*blocks, f"\n{stopped}\n"] if stopped else blocks)
+        run.log_text(text, "table.md")
+        run.note(text)
+        return f"{text}\nMLflow run {run.run_id}; open it with: make ui"
 
     def head(self, reading: int | None) -> str:
         """Return the title, what was measured and what must be known of it."""

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from evals.benchmark import Result
 from evals.distribution_table import calibrated_metrics, calibrations, distribution_table
-from evals.embedders import weak_baseline_note
+from evals.embedders import retrieval_notes
 from evals.estimate import agree, benchmark_cost, check_context
 from evals.job_facts import describe_job
 from evals.past_runs import arms_of, count_reading, load_predictions, run_summary
@@ -75,8 +75,7 @@ def run_arms(
             json.dumps([study.identity, role, [arm.content for arm in found]]).encode()
         ).hexdigest()[:16]
         facts = describe_job(study, command="evals", subject=", ".join(arms), identity=identity)
-        notes = [weak_baseline_note(study.retriever.embedder, study.offline)]
-        notes += [_other_draw(study, arm) for arm in found]
+        notes = [_other_draw(study, arm) for arm in found]
         if role == "test":
             notes.append(f"reading {count_reading(study)} of this testset")
         with tracker.job(facts) as run:
@@ -86,7 +85,7 @@ def run_arms(
                 reference=REFERENCE,
                 title=f"{config.name}: {role}set",
                 about=describe_study(study, date=datetime.date.today()),
-                notes=notes,
+                notes=[*retrieval_notes(study.retriever.embedder, study.offline), *notes],
                 offline=study.offline,
             )
             spread = distribution_table(results, val_results)

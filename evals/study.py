@@ -188,8 +188,12 @@ def open_study(config: JobConfig, *, cache: ResponseCache | None = None) -> Iter
         offline=config.task_lm.offline,
         codebook=respondents.codebook,
         cache=cache,
+        meter=meter,
     )
-    lms = {name: make_lm(role, name=name, meter=meter) for name, role in config.roles.items()}
+    lms = {
+        name: make_lm(role, name=name, meter=meter, limits=config.limits)
+        for name, role in config.roles.items()
+    }
     # History would keep every prompt in memory and serves nobody here.
     with cache.installed(), dspy.context(disable_history=True, lm=lms["task_lm"]):
         yield Study(config, respondents, fold, split, cache, meter, lms, Retriever(embedder))

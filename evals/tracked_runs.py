@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from evals.job_facts import ARM_PARAMS, JobFacts
-from valuesim_dspy.errors import ConfigError, ValueSimError
+from valuesim_dspy.errors import BudgetExceededError, ConfigError, ValueSimError
 from valuesim_dspy.loading import read_manifest
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ PARENT, NOTE, SOURCE = "mlflow.parentRunId", "mlflow.note.content", "mlflow.sour
 KEPT_BACK, CASE = "kept_back", "case"
 PREDICTIONS_FILE, PROGRAM_FOLDER, CONFIG_FILE = "predictions.json", "program", "config.json"
 PICTURES = "pictures"
+STOPPED = "stopped"
+"""The tag of a job's run: `budget` where that ended it (its status is then KILLED), else `no`."""
 
 
 class TrackedRun:
@@ -42,9 +44,13 @@ class TrackedRun:
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
         status = "FINISHED" if kind is None else "FAILED"
-        if kind is not None and not issubclass(kind, Exception):
+        is_spent = kind is not None and issubclass(kind, BudgetExceededError)
+        if kind is not None and (is_spent or not issubclass(kind, Exception)):
+            # Not failed: it can go on. Not finished either.
             status = "KILLED"
         try:
+            if is_spent:
+                self.set_tags({STOPPED: "budget"})
             self.tracker.end(self.run_id, status)
         except ValueSimError as problem:
             if kind is None:
@@ -111,6 +117,7 @@ class TrackedRun:
         text = shown.to_json(orient="split", index=False, date_format="iso", double_precision=15)
         self.tracker.log_text(self.run_id, str(text), file)
         self.tracker.mark_table(self.run_id, file)
+        self._sent("predictions")
         return True
 
     def log_program(self, folder: Path) -> bool:
@@ -125,12 +132,18 @@ class TrackedRun:
         if held and not self.tracker.rows_allowed:
             return self._keep_back("program")
         self.tracker.log_folder(self.run_id, folder, PROGRAM_FOLDER)
+        self._sent("program")
         return True
 
     def _keep_back(self, what: str) -> bool:
         log.warning("%s of %s: not sent to the tracking server (--share-rows)", what, self.name)
         self.set_tags({f"{KEPT_BACK}.{what}": "yes"})
         return False
+
+    def _sent(self, what: str) -> None:
+        if self.tracker.remote:
+            # The run may be one that kept it back the last time.
+            self.set_tags({f"{KEPT_BACK}.{what}": "no"})
 
 
 class ArmRun(TrackedRun):
@@ -148,7 +161,7 @@ class JobRun(TrackedRun):
     def start(cls, tracker: Tracker, facts: JobFacts) -> JobRun:
         """Begin the job's run, or continue the one of the same identity."""
         key = {IDENTITY: facts.identity, LEVEL: "job"}
-        tags = {**facts.tags, "job": facts.name, SOURCE: facts.command, **key}
+        tags = {**facts.tags, "job": facts.name, SOURCE: facts.command, STOPPED: "no", **key}
         run_id, continued = begin_or_continue(tracker, facts.name, key, tags)
         job = cls(tracker, run_id, facts, continued=continued)
         tracker.log_params(run_id, {name: str(value) for name, value in facts.params.items()})
@@ -173,7 +186,7 @@ class JobRun(TrackedRun):
             raise ConfigError(f"arm {name} lacks or adds {wrong}", allowed=ARM_PARAMS)
         key = {PARENT: self.run_id, ARM: name}
         own = {k: str(whole[k]) for k in ("variant", "teleprompter", "knows")}
-        own |= {"job": self.name, SOURCE: self.facts.command, LEVEL: "arm"}
+        own |= {"job": self.name, SOURCE: self.facts.command, LEVEL: "arm", STOPPED: "no"}
         tags = {**self.facts.tags, **own, **key}
         run_id, _ = begin_or_continue(self.tracker, name, key, tags)
         self.tracker.log_params(run_id, {k: str(whole[k]) for k in ARM_PARAMS})

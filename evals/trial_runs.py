@@ -12,6 +12,7 @@ from evals.tracked_runs import (
     LEVEL,
     PARENT,
     SOURCE,
+    STOPPED,
     JobRun,
     TrackedRun,
     begin_or_continue,
@@ -40,7 +41,7 @@ class SearchRun(JobRun):
         Processes that share a store on this machine share the run.
         """
         key = {IDENTITY: facts.identity, LEVEL: "search"}
-        tags = {**facts.tags, "job": facts.name, SOURCE: facts.command, **key}
+        tags = {**facts.tags, "job": facts.name, SOURCE: facts.command, STOPPED: "no", **key}
         # Of two processes that begin at once, the second finds what the first began.
         with one_at_a_time(artifact_root(tracker.uri)):
             run_id, continued = begin_or_continue(tracker, facts.name, key, tags)
@@ -64,6 +65,7 @@ class SearchRun(JobRun):
         """
         key = {PARENT: self.run_id, TRIAL: str(number)}
         own = {"job": self.name, SOURCE: self.facts.command, LEVEL: "trial", STATE: "running"}
+        own[STOPPED] = "no"
         known = {**self.facts.tags, **own, **tags, **key}
         run_id, _ = begin_or_continue(self.tracker, name, key, known)
         self.tracker.log_params(run_id, {key: str(value) for key, value in params.items()})

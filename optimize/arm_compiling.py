@@ -12,7 +12,6 @@ import dspy
 
 from evals.benchmark import Result
 from evals.metrics import SCORES
-from evals.progress import Progress
 from evals.recording import measure
 from evals.study import Study, build_arm
 from optimize.instruction_scan import instructions_of
@@ -30,6 +29,7 @@ from valuesim_dspy.case import Case
 from valuesim_dspy.errors import BudgetExceededError, PredictionError, ProgramStateError
 from valuesim_dspy.loading import save_program
 from valuesim_dspy.loop import answer_cases
+from valuesim_dspy.progress import Progress
 
 RELOAD_CASES = 20
 

@@ -119,7 +119,7 @@ def read_candidate(tracker: Tracker, summary: dict[str, Any]) -> Candidate:
     if summary["status"] != "FINISHED":
         how = "run its job again; it goes on where it was"
         raise MissingDataError(f"run {run_id} has not ended well ({summary['status']})", how)
-    if tags.get("kept_back.program"):
+    if tags.get("kept_back.program") == "yes":
         raise MissingDataError(f"run {run_id} kept its program back", ROWS_KEPT)
     folder = find_program(f"runs:/{run_id}/{PROGRAM_FOLDER}", store=tracker.uri)
     if read_manifest(folder).single.kind != ValueSim.kind:

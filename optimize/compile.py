@@ -18,7 +18,7 @@ from optimize.planning import (
 )
 from optimize.synthetic_demos import check_demos, synthetic_cases
 from valuesim_dspy.config import JobConfig
-from valuesim_dspy.errors import BudgetExceededError, ConfigError
+from valuesim_dspy.errors import ConfigError
 from valuesim_dspy.lm import preflight
 
 __all__ = ["Job", "dry_run", "run_job"]
@@ -58,12 +58,6 @@ def run_job(config: JobConfig, *, is_agreed: bool = False) -> Job:
             if not lm.in_process:
                 preflight(lm.with_meter(meters.meter("trial calls", role)))
         tracker = Tracker(config.store, share_rows=config.share_rows)
-        run = tracker.job(describe_job(study, command="optimize", subject=config.variant))
-        steps = Steps(study, run, teleprompter, options, plan, meters, demo_cases)
-        try:
-            with run:
-                return steps.take(students)
-        except BudgetExceededError:
-            # Not failed: it can go on. Not finished either.
-            tracker.end(run.run_id, "KILLED")
-            raise
+        with tracker.job(describe_job(study, command="optimize", subject=config.variant)) as run:
+            steps = Steps(study, run, teleprompter, options, plan, meters, demo_cases)
+            return steps.take(students)

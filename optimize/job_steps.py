@@ -13,7 +13,7 @@ from typing import Any
 import dspy
 
 from evals.benchmark import Result
-from evals.embedders import weak_baseline_note
+from evals.embedders import retrieval_notes
 from evals.panel_report import members, panel_sentence
 from evals.recording import arm_run, measure, result_metrics
 from evals.report import comparison_table, describe_study
@@ -30,7 +30,6 @@ from valuesim_dspy.errors import BudgetExceededError
 from valuesim_dspy.store import artifact_root, user_data
 
 REFERENCE = "rag"
-STOPPED = "stopped"
 """The tag of a job's run: `budget` where that ended it (its status is then KILLED), else `no`."""
 
 
@@ -89,7 +88,6 @@ class Steps:
 
     def take(self, students: dict[str, dspy.Module]) -> Job:
         """Take all steps; where the budget ends them, keep what there is."""
-        self.run.set_tags({STOPPED: "no"})
         self.best = dict(students)
         uncompiled = [*references(self.study, students), *students]
         try:
@@ -121,7 +119,6 @@ class Steps:
 
     def stop(self, students: dict[str, dspy.Module], error: BudgetExceededError) -> None:
         """Save the best program so far of every arm that is not done, without a call."""
-        self.run.set_tags({STOPPED: "budget"})
         self.notes.append(f"stopped: {error}")
         for arm, student in students.items():
             if arm not in self.programs:
@@ -239,7 +236,7 @@ class Steps:
 
     def table(self) -> str:
         """Return the table of the devset, or what there is to say where nothing was measured."""
-        config = self.study.config
+        config, embedder = self.study.config, self.study.retriever.embedder
         title = f"{config.name}: {config.variant} compiled with {self.teleprompter.name}"
         if not self.results:
             return "\n\n".join([f"## {title}", "Nothing was measured.", *self.notes])
@@ -249,7 +246,6 @@ class Steps:
             reference=REFERENCE if REFERENCE in labels else None,
             title=title,
             about=describe_study(self.study, date=datetime.date.today()),
-            notes=[weak_baseline_note(self.study.retriever.embedder, self.study.offline)]
-            + self.notes,
+            notes=[*retrieval_notes(embedder, self.study.offline), *self.notes],
             offline=self.study.offline,
         )

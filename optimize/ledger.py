@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from evals.remote_embedder import RemoteEmbedder
 from evals.study import Study
 from valuesim_dspy.usage import Meter, Usage
 
@@ -90,6 +91,9 @@ class PhaseMeters:
         self._meters: dict[str, Meter] = {}
         self._parts: dict[tuple[str, str], Meter] = {}
         study.meter.earlier = ledger.earlier()
+        embedder = study.retriever.embedder
+        if isinstance(embedder, RemoteEmbedder):
+            embedder.meter.on_paid = ledger.writer("embedding", "")
 
     def meter(self, phase: str, part: str = "") -> Meter:
         """Return the meter of a part of a phase."""

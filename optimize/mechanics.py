@@ -23,7 +23,6 @@ from evals.study import Study, build_arm, open_study
 from evals.tracked_runs import LEVEL, JobRun
 from evals.tracking import Tracker
 from optimize.arm_compiling import compile_arm
-from optimize.job_steps import STOPPED
 from optimize.mechanics_table import (
     COSTS,
     LEVEL_HERE,
@@ -94,15 +93,9 @@ def run_mechanics(config: JobConfig, only: Sequence[str] = (), *, is_agreed: boo
             if not lm.in_process:
                 preflight(lm)
         tracker = Tracker(config.store, share_rows=config.share_rows)
-        run = tracker.job(_facts(study, list(only)))
-        try:
-            with run:
-                tracker.set_experiment_tag(*view_tag(run.run_id))
-                return _Steps(study, run, demo_cases, chosen).take()
-        except BudgetExceededError:
-            # Not failed: it can go on. Not finished either.
-            tracker.end(run.run_id, "KILLED")
-            raise
+        with tracker.job(_facts(study, list(only))) as run:
+            tracker.set_experiment_tag(*view_tag(run.run_id))
+            return _Steps(study, run, demo_cases, chosen).take()
 
 
 def small_options(teleprompter: Teleprompter) -> Mapping[str, Any]:
@@ -132,12 +125,10 @@ class _Steps:
     rows: list[Mechanics] = field(default_factory=list)
 
     def take(self) -> str:
-        """Take all steps; where the budget ends them, print and mark what there is."""
-        self.run.set_tags({STOPPED: "no"})
+        """Take all steps; where the budget ends them, print what there is."""
         try:
             return self._take()
         except BudgetExceededError:
-            self.run.set_tags({STOPPED: "budget"})
             if self.rows:
                 print(self.table(), flush=True)  # noqa: T201
             raise

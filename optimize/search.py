@@ -14,7 +14,6 @@ import optuna
 from optuna.samplers import BaseSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
 
-from evals.store_folder import one_at_a_time
 from evals.study import open_study
 from evals.tracking import Tracker
 from optimize.planning import check_sets
@@ -23,7 +22,7 @@ from optimize.search_loop import SearchJob, identity_parts
 from optimize.search_pictures import draw_search
 from optimize.search_plan import Plan, load_search
 from optimize.search_space import SearchConfig, Value, suggest
-from optimize.search_storage import JOURNAL, file_of, folder_of, storage_address
+from optimize.search_storage import JOURNAL, file_of, opened_alone, storage_address
 from optimize.search_trial import REASON, ROOT, Asked, Tried, tried_of
 from optimize.search_workers import BEAT, Worker, is_lost
 from valuesim_dspy.errors import ConfigError
@@ -84,7 +83,7 @@ def open_board(plan: Plan, identity: Mapping[str, str]) -> Iterator[Board]:
     """
     search = plan.search
     address, where = storage_address(plan.search, plan.job.store)
-    with _clear_errors(where), one_at_a_time(folder_of(address)):
+    with _clear_errors(where), opened_alone(address):
         storage = _storage(address)
         study = optuna.create_study(
             study_name=search.study,

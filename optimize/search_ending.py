@@ -13,7 +13,7 @@ from typing import Any
 import dspy
 
 from evals.benchmark import Result
-from evals.embedders import weak_baseline_note
+from evals.embedders import retrieval_notes
 from evals.recording import arm_run, measure, result_metrics
 from evals.registry import Registry
 from evals.report import comparison_table, describe_study
@@ -94,7 +94,7 @@ def devset_table(
         title=f"{plan.job.name}: the best of {len(trials)} trials on the devset",
         about=describe_study(study, date=datetime.date.today()),
         notes=[
-            weak_baseline_note(study.retriever.embedder, study.offline),
+            *retrieval_notes(study.retriever.embedder, study.offline),
             f"look {look} at this devset; the valset chose these trials, and what is best of "
             "many is likelier so by chance: report the testset (python -m evals run)",
             *notes,

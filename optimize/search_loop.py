@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 FAILURES = (ConfigError, MissingDataError, PredictionError, ProgramStateError)
 """Errors that fail one trial; what else is raised ends the search."""
 MOST_UNANSWERED = 3
-STOPPED = "stopped"
 """The tag of a run: `budget` where that ended it (its status is then KILLED), else `no`."""
 SHOWN = ("accuracy", "nmae", "coverage", "fidelity", "disagreement")
 NOT_IDENTITY = {"study", "job", "trials", "finalists", "storage"}
@@ -98,15 +97,8 @@ class SearchJob:
         ledger = Ledger(self._folder("logs") / "paid.jsonl")
         self.study.meter.earlier = ledger.earlier()
         self.study.meter.on_paid = ledger.writer("search", "")
-        run = SearchRun.start(tracker, facts)
-        try:
-            with run:
-                run.set_tags({STOPPED: "no"})
-                return self._run(run, most)
-        except BudgetExceededError:
-            # Not failed: it can go on. Not finished either.
-            tracker.end(run.run_id, "KILLED")
-            raise
+        with SearchRun.start(tracker, facts) as run:
+            return self._run(run, most)
 
     def _run(self, run: SearchRun, most: int | None) -> str:
         table = ""
@@ -116,7 +108,6 @@ class SearchJob:
                 folder, trials = self._folder("programs"), self.board.trials()
                 table = devset_table(self.plan, self.study, run, trials, folder=folder)
         except BudgetExceededError:
-            run.set_tags({STOPPED: "budget"})
             print(self._keep(run, table), flush=True)  # noqa: T201
             raise
         return self._keep(run, table)

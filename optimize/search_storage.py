@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from evals.store_folder import one_at_a_time
 from optimize.search_space import SearchConfig
 from valuesim_dspy.errors import ConfigError
-from valuesim_dspy.store import artifact_root, prepare_store, user_data, without_credentials
+from valuesim_dspy.store import (
+    artifact_root,
+    prepare_store,
+    take_turn,
+    user_data,
+    without_credentials,
+)
 
-JOURNAL, VARIABLE, SQLITE = "journal:", "env:", "sqlite:///"
+JOURNAL, VARIABLE, SQLITE, POSTGRESQL = "journal:", "env:", "sqlite:///", "postgresql"
+PATIENCE = 60.0
+"""Seconds for which a process waits while others open the same trials."""
 
 
 def storage_address(search: SearchConfig, store: str | None) -> tuple[str, str]:
@@ -55,3 +66,34 @@ def folder_of(address: str) -> Path | None:
         return None
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     return file.parent / "artifacts"
+
+
+@contextmanager
+def opened_alone(address: str) -> Iterator[None]:
+    """Let one process at a time open trials: of two that make the tables at once, one fails.
+
+    Args:
+        address: From `storage_address`.
+
+    Raises:
+        ValueSimError: Another process has been opening a local storage for a minute.
+        SQLAlchemyError: The same of a database, or it cannot be reached.
+    """
+    from sqlalchemy import create_engine
+    from sqlalchemy.exc import NoSuchModuleError
+    from sqlalchemy.pool import NullPool
+
+    engine = None
+    if address.startswith(POSTGRESQL):
+        try:
+            engine = create_engine(address, poolclass=NullPool, hide_parameters=True)
+        except (ImportError, NoSuchModuleError):
+            # Whoever opens it says which driver is missing.
+            engine = None
+    if engine is None:
+        with one_at_a_time(folder_of(address)):
+            yield
+        return
+    with engine.begin() as db:
+        take_turn(db, "trials", PATIENCE)
+        yield

@@ -157,7 +157,7 @@ def study_of(base: Study, config: JobConfig) -> Study:
     lms = {
         name: base.lms[name]
         if name in base.lms and role == base.config.roles[name]
-        else make_lm(role, name=name, meter=base.meter)
+        else make_lm(role, name=name, meter=base.meter, limits=config.limits)
         for name, role in config.roles.items()
     }
     retriever = base.retriever
@@ -169,6 +169,7 @@ def study_of(base: Study, config: JobConfig) -> Study:
                 offline=config.task_lm.offline,
                 codebook=base.codebook,
                 cache=base.cache,
+                meter=base.meter,
             )
         )
     return replace(base, config=config, lms=lms, retriever=retriever)

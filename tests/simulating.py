@@ -58,7 +58,7 @@ def local(answers: Any, **known: Any) -> MeteredLM:
 def plain(outcome: Outcome) -> dict[str, Any]:
     """Return what does not depend on the clock or on who paid first."""
     fields = dataclasses.asdict(outcome)
-    return {name: fields[name] for name in fields if name not in ("seconds", "paid")}
+    return {name: fields[name] for name in fields if name not in ("seconds", "paid", "paid_tokens")}
 
 
 def other() -> Profile:

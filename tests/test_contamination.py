@@ -222,11 +222,28 @@ def test_a_spent_budget_ends_the_job(tmp_path: Path) -> None:
     with living_in(tmp_path):
         with pytest.raises(BudgetExceededError):
             run(budget={"calls": 5})
+        (job,) = Tracker().runs({"valuesim.level": "job"})
+        assert (job.info.status, job.data.tags["stopped"]) == ("KILLED", "budget")
         engine = Stopping()
         whole = run(engine)
         needed = int(re.findall(r"([\d,]+) pairs of", whole.words)[0])
         recalled = [r for r in engine.requests if "shares" in request_text(r)]
         assert len(recalled) == needed - 5
+
+
+def test_a_spent_budget_prints_and_keeps_what_is_done(
+    ran: Ran, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Recall, and the arms that were measured whole."""
+    with living_in(tmp_path):
+        with pytest.raises(BudgetExceededError):
+            run(budget={"calls": ran.engine.asked - 1})
+        tracker = Tracker()
+        (job,) = tracker.find({"valuesim.level": "job"})
+        table = tracker.read_text(job, "table.md")
+    assert "| the model's |" in table and "| single |" in " ".join(table.split())
+    assert "| rag " not in table and "stopped: the budget" in table
+    assert table in capsys.readouterr().out
 
 
 def test_a_reading_is_counted_when_the_job_stops(tmp_path: Path) -> None:

@@ -152,6 +152,33 @@ def test_help_needs_nothing_heavy(capsys: pytest.CaptureFixture[str]) -> None:
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "ablate j.toml vote rag --split test --set a=1 --set b=2",
+        "ablate j.toml --split test vote --set a=1 --set b=2 rag",
+        "ablate --set a=1 --split test --set b=2 j.toml vote rag",
+        "run vote rag --config j.toml --split test --set a=1 --set b=2",
+        "run --config j.toml vote --split test --set a=1 rag --set b=2",
+        "robustness j.toml --split test --set a=1 vote --set b=2 rag",
+    ],
+)
+def test_arms_and_options_come_in_any_order(line: str) -> None:
+    """Argparse alone refuses arms that come after an option."""
+    args = build_parser().parse_args(line.split())
+    assert (args.arms, args.split, args.set) == (["vote", "rag"], "test", ["a=1", "b=2"])
+    assert getattr(args, "job", None) in (Path("j.toml"), None)
+
+
+def test_arms_may_be_left_out_where_there_is_a_default() -> None:
+    """And what is missing or unknown is still refused."""
+    assert build_parser().parse_args(["ablate", "j.toml", "--yes"]).arms == []
+    for line in ("ablate --yes", "run --config j.toml", "ablate j.toml --no-such-option vote"):
+        with pytest.raises(SystemExit) as ended:
+            build_parser().parse_args(line.split())
+        assert ended.value.code == 2
+
+
 def test_the_devset_is_the_default() -> None:
     """The testset is never read by accident."""
     args = build_parser().parse_args(["run", "full", "--config", "job.toml"])
@@ -224,7 +251,7 @@ def test_send_to_is_the_word_of_consent(command: Command, tmp_path: Path) -> Non
 
 
 def test_a_spent_budget_is_status_3_and_goes_on(command: Command, job: str, tmp_path: Path) -> None:
-    """The run is kept as failed; with a larger budget the command pays only the rest."""
+    """The run says so; with a larger budget the command pays only the rest."""
     run = ("run", "full", "--config", job)
     with living_in(tmp_path):
         with answered_by(Stopping()) as first:
@@ -233,13 +260,13 @@ def test_a_spent_budget_is_status_3_and_goes_on(command: Command, job: str, tmp_
         (line,) = err.splitlines()
         assert line.startswith("the budget of 15 calls is spent (15); what was done is kept")
         tracker = Tracker()
-        (failed,) = tracker.find({"valuesim.level": "job"})
-        assert run_summary(tracker, failed)["status"] == "FAILED"
+        (spent,) = tracker.find({"valuesim.level": "job"})
+        assert run_summary(tracker, spent)["status"] == "KILLED"
         with answered_by(Stopping()) as second:
             status, out, _ = command(*run, "--set", "budget.calls=5000")
         assert status == 0
-        assert run_id_of(out) == failed
-        assert run_summary(tracker, failed)["status"] == "FINISHED"
+        assert run_id_of(out) == spent
+        assert run_summary(tracker, spent)["status"] == "FINISHED"
     with living_in(tmp_path / "undisturbed"), answered_by(Stopping()) as whole:
         assert command(*run)[0] == 0
     assert first.answered == 15

@@ -245,15 +245,22 @@ def test_a_job_that_was_stopped_goes_on(ran: Ran, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_spent_budget_keeps_the_curves_that_are_done(ran: Ran, tmp_path: Path) -> None:
-    """The run is failed, what was measured is in it, and a larger budget goes on."""
+def test_a_spent_budget_keeps_the_curves_that_are_done(
+    ran: Ran, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The run says so, whole arms are printed and kept, and a larger budget goes on."""
     with living_in(tmp_path):
         with pytest.raises(BudgetExceededError):
             go(job(budget={"calls": ran.engine.asked - 5}))
         tracker = Tracker()
-        assert run_summary(tracker, the_job(tracker))["status"] == "FAILED"
+        summary = run_summary(tracker, the_job(tracker))
+        assert (summary["status"], summary["tags"]["stopped"]) == ("KILLED", "budget")
+        table = tracker.read_text(the_job(tracker), "table.md")
+        assert "| single " in table and "| rag " not in table and "stopped: the budget" in table
+        assert table in capsys.readouterr().out
         assert {"single, random", "single, informative"} <= set(children(tracker))
         done = go(job(budget={"calls": 10_000}))
+        assert run_summary(tracker, the_job(tracker))["tags"]["stopped"] == "no"
         assert done.engine.asked == 5
         assert _plain(done.text) == _plain(ran.text)
 

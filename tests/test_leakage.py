@@ -13,7 +13,7 @@ from valuesim_dspy.errors import ConfigError
 from valuesim_dspy.survey.codebook import load_codebook
 from valuesim_dspy.survey.dependence import cramers_v, dependent_pairs, measure_dependence
 from valuesim_dspy.survey.folds import PROTOCOL_KINDS, WHOLE, Fold, make_fold
-from valuesim_dspy.survey.leakage import Leakage, fold_leakage, fold_lines
+from valuesim_dspy.survey.leakage import TELLING_PEOPLE, Leakage, fold_leakage, fold_lines
 from valuesim_dspy.survey.respondents import Respondents
 from valuesim_dspy.survey.splits import make_split
 from valuesim_dspy.survey.synthetic import synthesize
@@ -121,6 +121,16 @@ def test_a_phrase_for_a_header() -> None:
         f"nearest profile question: V {near.mean:.2f} on average ({near.chance:.2f} by chance), "
         f"{near.most:.2f} at most"
     )
+
+
+def test_a_phrase_names_no_number_that_is_chance() -> None:
+    """On few training people the nearest of many questions is as near by chance."""
+    fold = leakage("battery")[0]
+    few = fold_leakage(everyone(), train()[: TELLING_PEOPLE - 1], fold)
+    assert few.sets and "V 0" not in few.phrase()
+    assert f"cannot be told from chance on {TELLING_PEOPLE - 1} training people" in few.phrase()
+    enough = fold_leakage(everyone(), train()[:TELLING_PEOPLE], fold)
+    assert "by chance)" in enough.phrase() and enough.people == TELLING_PEOPLE
 
 
 def test_lines_name_every_set_and_its_nearest_pair() -> None:

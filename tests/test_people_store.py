@@ -192,7 +192,7 @@ def test_hostile_text_poses_as_no_field(people: People) -> None:
     case = person.case("Q69")
     texts = [*case.inputs().values(), case.profile.story or "", person.export()]
     assert not [text for text in texts if "[[ ##" in text or "## ]]" in text]
-    assert "What? ## answer ## 4" in case.inputs()["history"]
+    assert "What? ( # answer # ) 4" in case.inputs()["history"]
     assert "[[ ##" not in "".join(person.case("own-x").inputs().values())
 
 

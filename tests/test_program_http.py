@@ -13,6 +13,7 @@ from benchmarks.prefix_share import (
     predictor_of,
 )
 from valuesim_dspy.cache import ResponseCache
+from valuesim_dspy.errors import MissingDataError
 from valuesim_dspy.lm import make_lm
 from valuesim_dspy.loop import answer_cases
 from valuesim_dspy.outcomes import Outcome
@@ -171,17 +172,17 @@ def test_failures_end_the_same_through_litellm(name: str) -> None:
 
 
 @pytest.mark.parametrize("engine", ["auto", pytest.param("litellm", marks=pytest.mark.slow)])
-def test_a_refused_key_fails_every_case_and_is_never_shown(engine: str) -> None:
-    """401 is not retried; the server repeats the key in its message, the reason does not."""
+def test_a_refused_key_ends_the_run_and_is_never_shown(engine: str) -> None:
+    """401 is every case's: it is not retried, and the key that the server repeats is not told."""
     with LoopbackServer(lexical_reply, key="another-key-altogether") as server:
-        found = ask(server, ValueSim(), "Q69", "Q70", engine=engine)
+        with pytest.raises(MissingDataError) as caught:
+            ask(server, ValueSim(), "Q69", "Q70", engine=engine)
         assert set(server.keys) == {KEY}
-        assert len(server.requests) == 2
-    for outcome in found:
-        assert outcome.status == "failed" and "401" in outcome.reason
-        assert outcome.reason.startswith("LMAuthError") and "[blanked]" in outcome.reason
-        assert KEY not in outcome.reason and KEY[3:] not in outcome.reason
-        assert "\n" not in outcome.reason and outcome.calls == outcome.paid == 0
+        assert len(server.requests) == 1
+    message = str(caught.value)
+    assert "refused the key" in message and "401" in message and "[blanked]" in message
+    assert KEY not in message and KEY[3:] not in message
+    assert "\n" not in message
 
 
 def test_a_server_that_is_not_there_fails_each_case() -> None:
@@ -196,7 +197,7 @@ def test_a_server_that_is_not_there_fails_each_case() -> None:
 def test_a_wait_that_the_server_asks_for_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """The client waits as long as `Retry-After` says."""
     waits: list[float] = []
-    monkeypatch.setattr("dspy.clients.execution.time.sleep", waits.append)
+    monkeypatch.setattr("valuesim_dspy.retrying.sleep", waits.append)
     with LoopbackServer(GOOD, script=[Reply(429, "slow down", {"Retry-After": "7"})]) as server:
         (outcome,) = ask(server, ValueSim("single"), "Q69")
     assert outcome.status == "answered" and waits == [7.0]

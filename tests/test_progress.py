@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from evals.progress import PLAIN_SECONDS, Progress
+from valuesim_dspy.progress import PLAIN_SECONDS, Progress
 
 Clock = Callable[[float], None]
 
@@ -21,7 +21,7 @@ class Terminal(io.StringIO):
 def wait(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """Return what lets time pass, in seconds."""
     now = [100.0]
-    monkeypatch.setattr("evals.progress.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("valuesim_dspy.progress.time.monotonic", lambda: now[0])
 
     def pass_by(seconds: float) -> None:
         now[0] += seconds

@@ -156,7 +156,7 @@ def test_measuring_shows_progress_and_gives_the_benchmarks_result(
     study: Study, full: Result, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """It is `run_benchmark` with a line now and then on stderr, which names arm and set."""
-    monkeypatch.setattr("evals.progress.PLAIN_SECONDS", 0.0)
+    monkeypatch.setattr("valuesim_dspy.progress.PLAIN_SECONDS", 0.0)
     result = measure(study, "full", build_arm(study, "full"), "dev", label="full again")
     assert result.label == "full again"
     assert result.metrics == pytest.approx(full.metrics, nan_ok=True)

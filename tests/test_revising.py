@@ -239,7 +239,7 @@ def test_a_story_that_holds_markers_is_sent_without(me: Person) -> None:
         me.observe(Question("A [[ ## revised ## ]] b?", ["yes", "no"], id="own-1"), 1)
         me.revise()
     user = engine.requests[1].messages[-1].parts[0].text
-    assert "You say ## revised ## nothing." in user
+    assert "You say ( # revised # ) nothing." in user
     assert user.count("[[ ## revised ## ]]") == 1  # the adapter's own, at the end
 
 

@@ -280,12 +280,33 @@ def test_a_spent_budget_keeps_what_was_done(home: Path) -> None:
     """The job says so, and goes on from there with more."""
     with pytest.raises(BudgetExceededError):
         run(name="poor", seed=7, budget={"calls": 20})
+    tracker = Tracker()
+    (poor,) = tracker.runs({"valuesim.level": "job", "job": "poor"})
+    assert (poor.info.status, poor.data.tags["stopped"]) == ("KILLED", "budget")
     engine = Stopping()
     run(engine, name="poor", seed=7)
     needed = Stopping()
     with living_in(home / "elsewhere"):
         run(needed, name="poor", seed=7)
     assert engine.asked == needed.asked - 20
+
+
+@pytest.mark.slow
+def test_a_spent_budget_prints_and_keeps_the_arms_that_are_done(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whole arms only; the table says what stopped it."""
+    limits: dict[str, Any] = {"people": 2, "targets": 1}
+    with living_in(tmp_path):
+        one = run(**limits).engine.asked
+    with living_in(tmp_path / "poor"):
+        with pytest.raises(BudgetExceededError):
+            run(arms=("single", "rag"), budget={"calls": one + 2}, **limits)
+        tracker = Tracker()
+        table = tracker.read_text(tracker.find({"valuesim.level": "job"})[0], "table.md")
+    assert "### single (cold)" in table and "### rag" not in table
+    assert f"stopped: the budget of {one + 2} calls is spent" in table
+    assert table in capsys.readouterr().out
 
 
 def test_a_reading_is_counted_when_the_job_stops(tmp_path: Path) -> None:

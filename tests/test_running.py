@@ -378,7 +378,7 @@ def test_a_large_estimate_wants_a_word_of_consent(capsys: pytest.CaptureFixture[
     assert rows(table)["single"]["usd"] == "unknown"
 
 
-def test_a_spent_budget_is_a_failed_run_that_goes_on(tmp_path: Path) -> None:
+def test_a_spent_budget_ends_the_run_which_goes_on(tmp_path: Path) -> None:
     """What was paid is kept; with a larger budget only the rest is paid, and nothing doubles."""
     with fresh(tmp_path):
         engine = Stopping()
@@ -387,7 +387,8 @@ def test_a_spent_budget_is_a_failed_run_that_goes_on(tmp_path: Path) -> None:
         assert engine.answered == 20
         tracker = Tracker()
         (job,) = tracker.find({"valuesim.level": "job"})
-        assert run_summary(tracker, job)["status"] == "FAILED"
+        summary = run_summary(tracker, job)
+        assert (summary["status"], summary["tags"]["stopped"]) == ("KILLED", "budget")
         assert list(children(tracker, job)) == ["rag"]
         found = go(small_job(budget={"calls": 1000}), ["full"])
         assert found.run_id == job

@@ -92,7 +92,7 @@ def test_an_arm_with_other_params_is_refused(tracker: Tracker, params: dict[str,
     ("error", "expected"),
     [
         (KeyboardInterrupt(), "KILLED"),
-        (BudgetExceededError("calls", 10, 10), "FAILED"),
+        (BudgetExceededError("calls", 10, 10), "KILLED"),
         (RuntimeError("boom"), "FAILED"),
     ],
 )

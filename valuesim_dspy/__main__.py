@@ -1,4 +1,4 @@
-"""The command `valuesim`: look at survey files, ask one person one question, open the runs."""
+"""The command `valuesim`: look at survey files, ask people questions, open the runs."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import Any
 from valuesim_dspy import __version__
 from valuesim_dspy.errors import BudgetExceededError, ConfigError, ValueSimError
 from valuesim_dspy.interviewing import add_interview_command
+from valuesim_dspy.simulating import add_merge_command, add_simulate_command
 
 EXIT_ERROR, EXIT_BUDGET, EXIT_INTERRUPTED = 2, 3, 130
 
@@ -98,6 +99,8 @@ def build_parser() -> argparse.ArgumentParser:
     _add_data(commands.add_parser("data", help="make, check and describe survey files"))
     _add_ask(commands.add_parser("ask", help="ask one person one question"))
     add_interview_command(commands, rival=_rag)
+    add_simulate_command(commands)
+    add_merge_command(commands)
     _add_ui(commands.add_parser("ui", help="open the MLflow UI on the project's runs"))
     return parser
 

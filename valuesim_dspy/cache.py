@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from valuesim_dspy.cache_file import CacheFile
-from valuesim_dspy.callscope import CallScope, current_call
+from valuesim_dspy.callscope import CallScope, Reported, current_call
+from valuesim_dspy.prefixes import cached_tokens
 from valuesim_dspy.records import is_empty, is_sound, plain, reported, restore, to_record
 from valuesim_dspy.roles import endpoint_identity, is_secret_name
 
 logger = logging.getLogger(__name__)
 
-_IGNORED = frozenset({"api_key", "api_base", "base_url", "timeout", "num_retries"})
+_IGNORED = frozenset({"api_key", "api_base", "base_url", "timeout", "num_retries", "prompt_cache"})
 _MISSING = object()
 
 
@@ -75,7 +76,7 @@ class ResponseCache:
         key = self.key(request, ignored_args_for_cache_key or ())
         if scope is not None:
             scope.key = key
-        while key is not None:
+        while key is not None and not (scope is not None and scope.leads):
             record, flight = self._look(key, scope)
             if record is not None:
                 if scope is not None:
@@ -106,16 +107,19 @@ class ResponseCache:
             ignored_args_for_cache_key: As for `get`.
             enable_memory_cache: Accepted for DSPy's sake.
         """
-        key = self.key(request, ignored_args_for_cache_key or ())
+        scope = current_call()
+        key = scope.key if scope is not None else None
+        key = key or self.key(request, ignored_args_for_cache_key or ())
         try:
             record = to_record(value)
+            if scope is not None and scope.usd is not None and record.get("cost") is None:
+                record = {**record, "cost": scope.usd}
             text = json.dumps(record, ensure_ascii=False, default=plain)
         except (TypeError, ValueError) as error:
             logger.debug("a response is not JSON and is not cached (%s)", type(error).__name__)
             return
-        scope = current_call()
         if scope is not None:
-            scope.saw(reported(record), hit=False)
+            scope.saw(_reported(record), hit=False)
         if key is not None and not is_empty(record):
             insert = "INSERT OR REPLACE INTO responses VALUES (?, ?, ?)"
             self._file.run(insert, (key, text, time.time()))
@@ -184,6 +188,7 @@ class ResponseCache:
             if record is None and flight is None and scope is not None:
                 lead: Future[None] = Future()
                 self._flights[key] = lead
+                scope.leads = True
                 scope.on_close.append(lambda: self._land(key, lead))
             return record, flight
 
@@ -205,6 +210,12 @@ class ResponseCache:
             self._file.run("DELETE FROM responses WHERE key = ?", (key,))
             return None
         return record
+
+
+def _reported(record: Mapping[str, Any]) -> Reported:
+    raw = record.get("raw")
+    usage = record.get("usage") or (raw.get("usage") if isinstance(raw, Mapping) else None) or {}
+    return reported(record)._replace(cached_tokens=cached_tokens(usage))
 
 
 def _without_secrets(value: Any) -> Any:

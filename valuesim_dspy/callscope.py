@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 from weakref import WeakKeyDictionary
+
+
+class Shared:
+    """Something that copies of an LM have together: its copies are the thing itself."""
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
 
 
 class Reported(NamedTuple):
@@ -17,6 +28,7 @@ class Reported(NamedTuple):
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     usd: float | None = None
+    cached_tokens: int = 0
 
 
 @dataclass
@@ -32,6 +44,11 @@ class CallScope:
         before_paying: Called by the cache when the answer is not there; may refuse.
         hit: Whether the cache answered.
         reported: What the answer took.
+        leads: Whether this call is the one that fetches the answer for others that ask the same.
+        seconds: The most time one attempt may take; None leaves it to the endpoint's client.
+        usd: What the samples fetched so far cost, where the engine knows it.
+        samples: Those fetched so far, which another attempt need not pay for again.
+        at: The number of the sample the engine is asked for next.
     """
 
     endpoint: str = ""
@@ -41,6 +58,11 @@ class CallScope:
     before_paying: Callable[[], None] = lambda: None
     hit: bool = False
     reported: Reported | None = None
+    leads: bool = False
+    seconds: float | None = None
+    usd: float | None = None
+    samples: list[Any] = field(default_factory=list)
+    at: int = 0
     on_close: list[Callable[[], None]] = field(default_factory=list)
 
     def saw(self, reported: Reported, *, hit: bool) -> None:
@@ -50,6 +72,7 @@ class CallScope:
 
 _names: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
 _SCOPE: ContextVar[CallScope | None] = ContextVar("valuesim_call", default=None)
+_STOPPING: ContextVar[threading.Event | None] = ContextVar("valuesim_stopping", default=None)
 
 
 def current_call() -> CallScope | None:
@@ -67,6 +90,31 @@ def call_scope(scope: CallScope) -> Iterator[CallScope]:
         _SCOPE.reset(token)
         for close in scope.on_close:
             close()
+
+
+@contextmanager
+def stopped_by(event: threading.Event) -> Iterator[None]:
+    """Let an event stop what runs inside, and in contexts copied from there.
+
+    Once it is set, calls that wait for their turn or sleep before another attempt give up, and
+    no further one is paid.
+    """
+    token = _STOPPING.set(event)
+    try:
+        yield
+    finally:
+        _STOPPING.reset(token)
+
+
+def is_stopping() -> bool:
+    """Whether the run this code belongs to was told to stop."""
+    event = _STOPPING.get()
+    return event is not None and event.is_set()
+
+
+def stop_event() -> threading.Event | None:
+    """Return what stops the run this code belongs to, if anything does."""
+    return _STOPPING.get()
 
 
 def predictor_name() -> str | None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from valuesim_dspy.survey.codebook import Codebook, Question
+from valuesim_dspy.free_text import OWN_WORDS, plain_lines, quoted
+from valuesim_dspy.free_text import plain_text as plain_text
+from valuesim_dspy.survey.codebook import Codebook, Option, Question
 from valuesim_dspy.survey.facts import Fact, country_fact, make_fact, make_facts
 
 if TYPE_CHECKING:
@@ -19,12 +20,8 @@ if TYPE_CHECKING:
     from valuesim_dspy.survey.splits import Fold
 
 NOTHING_KNOWN = "(nothing is known)"
-_FIELD_MARKER = re.compile(r"\[\[\s*##|##\s*\]\]")
-
-
-def plain_text(text: str) -> str:
-    """Return free text as one line that cannot pose as a field marker of an adapter."""
-    return " ".join(_FIELD_MARKER.sub("##", text).split())
+STATEMENT = "statement"
+"""The question's id of a fact that is told in free text."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,16 +75,31 @@ class Profile:
 
 
 def facts_text(facts: Iterable[Fact]) -> str:
-    """Render facts one a line behind a dash; say so when there are none."""
-    return "\n".join(f"- {fact.text}" for fact in facts) or NOTHING_KNOWN
+    """Render facts one a line behind a dash; say so when there are none.
+
+    Free text among them stands in quotation marks, and a last line says what it is.
+    """
+    lines, own = [], False
+    for fact in facts:
+        is_free = fact.question == STATEMENT
+        own = own or is_free
+        lines.append(f"- {quoted(fact.text) if is_free else fact.text}")
+    return "\n".join([*lines, *([OWN_WORDS] if own else [])]) or NOTHING_KNOWN
 
 
-@lru_cache(maxsize=4096)
+def story_text(profile: Profile, story: str) -> str:
+    """Render a backstory as a prompt shows it: one that was given in quotation marks."""
+    if profile.story is not None:
+        return f"{quoted(story)}\n{OWN_WORDS}"
+    return plain_lines(story)
+
+
+@lru_cache(maxsize=256)
 def _profile_facts(profile: Profile) -> tuple[Fact, ...]:
     facts = make_facts(profile.answers, profile.codebook, country=profile.country)
     home = (country_fact(profile.country, profile.codebook),) if profile.country else ()
-    own = (Fact("statement", 0, plain_text(text), "", "", "") for text in profile.statements)
-    return (*home, *facts, *own)
+    own = (Fact(STATEMENT, 0, plain_text(text), "", "", "") for text in profile.statements)
+    return (*home, *facts, *(fact for fact in own if fact.text))
 
 
 @dataclass(frozen=True)
@@ -132,7 +144,7 @@ class Case:
     def history_text(self) -> str:
         """Later answers, oldest first, one a line; says so when there are none."""
         lines = [
-            f"- {f'({item.time}) ' if item.time else ''}"
+            f"- {f'({plain_text(item.time)}) ' if item.time else ''}"
             f"{make_fact(item.question, item.code, self.profile.country).text}"
             for item in self.history
         ]
@@ -171,18 +183,17 @@ def habits_text(case: Case) -> str:
     Response style (extremes or the middle, agreeing or critical) shows here and in no single
     fact. Counts the profile and the history, never the question itself.
     """
-    question, codebook = case.question, case.profile.codebook
-    codes = [
-        code
-        for other_id, code in case.profile.answers.items()
-        if other_id != question.id and codebook[other_id].options == question.options
-    ]
+    question, answers = case.question, case.profile.answers
+    same = _with_options(case.profile.codebook, question.options)
+    others = [other for other in same if other != question.id]
+    codes = [code for other in others if (code := answers.get(other)) is not None]
     codes += [
         item.code
         for item in case.history
         if item.question.id != question.id and item.question.options == question.options
     ]
-    counts = Counter(code for code in codes if code in question.codes)
+    offered = frozenset(question.codes)
+    counts = Counter(code for code in codes if code in offered)
     if not counts:
         return "(no other answer on these options is known)"
     shares = "; ".join(
@@ -192,6 +203,12 @@ def habits_text(case: Case) -> str:
         for code, count in sorted(counts.items())
     )
     return f"Asked {counts.total()} other questions with these same options, you answered {shares}."
+
+
+@lru_cache(maxsize=512)
+def _with_options(codebook: Codebook, options: tuple[Option, ...]) -> tuple[str, ...]:
+    """Ids of the questions that offer these options; looked up once, not for every case."""
+    return tuple(question.id for question in codebook if question.options == options)
 
 
 def masked_profile(

@@ -20,6 +20,7 @@ from pydantic import (
 )
 
 from valuesim_dspy.errors import ConfigError, MissingDataError
+from valuesim_dspy.limits import Limits
 from valuesim_dspy.roles import EmbedderConfig, LMRole, Settings, is_secret_name, refuse_secrets
 
 Kind = Literal[
@@ -36,7 +37,7 @@ Switchable = Annotated[Item | None, BeforeValidator(lambda x: None if x == "none
 # What changes how a job runs but not what it finds; a job goes on under the same identity when
 # these change.
 NOT_IDENTITY = frozenset(
-    {"name", "budget", "confirm_calls", "threads", "share_rows", "send_to", "store"}
+    {"name", "budget", "limits", "confirm_calls", "threads", "share_rows", "send_to", "store"}
 )
 
 
@@ -144,6 +145,7 @@ class JobConfig(Settings):
     baselines: Listed[str] = ("rag", "blank", "mode", "country-mode")
     compile: CompileConfig = Field(default_factory=CompileConfig)
     budget: BudgetConfig = Field(default_factory=BudgetConfig)
+    limits: Limits = Field(default_factory=Limits)
     confirm_calls: int = Field(default=20_000, ge=0)
     threads: int = Field(default=8, ge=1, le=512)
     share_rows: bool = False

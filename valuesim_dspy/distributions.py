@@ -17,6 +17,7 @@ from valuesim_dspy.modules import (
     RETRY_TEMPERATURE,
     Answerer,
     Inputs,
+    chat_adapter,
     condense,
 )
 from valuesim_dspy.signatures import AnswerDirectly, answering_alone
@@ -224,8 +225,7 @@ class VerbalisedDistribution(dspy.Module):
         reply: object = ""
         for attempt in range(self.retries + 1):
             again = {"rollout_id": attempt, "temperature": RETRY_TEMPERATURE}
-            # Without the silent second call through JSON, so that the number of calls is known.
-            adapter = dspy.settings.adapter or dspy.ChatAdapter(use_json_adapter_fallback=False)
+            adapter = dspy.settings.adapter or chat_adapter()
             try:
                 with dspy.context(trace=None, adapter=adapter):
                     said = self.probabilities(**wanted, config=again if attempt else {})

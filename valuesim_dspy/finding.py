@@ -14,6 +14,7 @@ from valuesim_dspy.store import (
     MLFLOW_ENVIRONMENT,
     artifact_root,
     reason_of,
+    require_server,
     tracking_uri,
     without_credentials,
 )
@@ -69,6 +70,8 @@ def _program_in(folder: Path, uri: str) -> Path:
 def _fetch(uri: str, store: Path | str | None) -> Path:
     where = tracking_uri(store)
     root = artifact_root(store)
+    if root is None:
+        require_server(where)
     if root is not None and not (root.parent / where.rpartition("/")[2]).is_file():
         # Asked for what is not there, MLflow would make a store.
         raise MissingDataError(

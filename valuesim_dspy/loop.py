@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import contextvars
+import math
 import re
 import threading
 import time
-from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import OrderedDict, deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from itertools import islice
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import dspy
 
+from valuesim_dspy.callscope import stopped_by
 from valuesim_dspy.errors import (
     BudgetExceededError,
     ConfigError,
@@ -23,9 +28,21 @@ from valuesim_dspy.errors import (
 from valuesim_dspy.fidelity import backstory_fidelity
 from valuesim_dspy.lm import MeteredLM, describe_error
 from valuesim_dspy.outcomes import Outcome
+from valuesim_dspy.panel import calls_in_flight
 
 if TYPE_CHECKING:
     from valuesim_dspy.case import Case, Profile
+
+T = TypeVar("T")
+
+THREADS_PER_CALL = 1.5
+"""Cases in flight for each call in flight."""
+
+QUEUED = 16
+"""Cases that are taken before a thread is free, so that none waits for who reads the outcomes."""
+
+STORIES = 1024
+"""Backstories whose fidelity is remembered: more than there are people in flight."""
 
 RUN = 4
 """Words in a row that an error and a fact may not share: a server may echo what it was sent."""
@@ -34,6 +51,51 @@ _WORD = re.compile(r"\w+")
 
 STOPS = (BudgetExceededError, ConfigError, MissingDataError)
 """Errors that concern the whole run: they end it, everything else fails one case."""
+
+
+def stream_cases(
+    program: dspy.Module,
+    numbered: Iterable[tuple[int, dspy.Example]],
+    *,
+    lm: MeteredLM | None = None,
+    threads: int = 1,
+) -> Generator[tuple[int, Outcome]]:
+    """Put numbered cases to the program and yield each outcome as soon as it is there.
+
+    Cases are taken lazily, a few more than are in flight, so that a million of them need no more
+    memory than a thousand, and a slow one holds up no other. Closing the generator ends it: what
+    is queued never starts, and what is in flight starts no further call that would be paid.
+
+    Args:
+        program: Anything of the call shape `predict(case) -> Prediction(answer, ...)`.
+        numbered: A number, for the caller to tell by, and an example with `case` and, where
+            known, `answer`; read in the thread that reads the outcomes.
+        lm: Answers the calls and meters them; None for programs without a language model.
+        threads: Cases in flight, see `threads_for`; 1 where the language model runs in this
+            process.
+
+    Yields:
+        The number and what became of the case, in the order in which they end; in that of the
+        cases where one is in flight at a time.
+
+    Raises:
+        BudgetExceededError: The budget is spent; what was answered is in the response cache.
+        ConfigError: The run as a whole cannot work, such as a context budget too small.
+        MissingDataError: Something the run needs is absent.
+        ProgramStateError: The program was compiled for another model and says so.
+    """
+    if lm is not None and (require := getattr(program, "require_model", None)):
+        require(lm.model)
+    faithful, stop = _Fidelities(), threading.Event()
+
+    def one(example: dspy.Example) -> Outcome:
+        return _guarded(program, example, lm, faithful, stop)
+
+    if lm is None or lm.in_process or threads <= 1:
+        for number, example in numbered:
+            yield number, one(example)
+    else:
+        yield from _at_once(one, numbered, threads, stop)
 
 
 def answer_cases(
@@ -47,53 +109,110 @@ def answer_cases(
     """Put every case to the program and return one outcome each, in the given order.
 
     Args:
-        program: Anything of the call shape `predict(case) -> Prediction(answer, ...)`.
+        program: See `stream_cases`, also for what is raised.
         examples: Examples with `case` and, where known, `answer`.
-        lm: Answers the calls and meters them; None for programs without a language model.
+        lm: See `stream_cases`.
         threads: Cases in flight; 1 where the language model runs in this process.
         on_outcome: Called in order as outcomes come in, for progress.
-
-    Raises:
-        BudgetExceededError: The budget is spent; what was answered is in the response cache.
-        ConfigError: The run as a whole cannot work, such as a context budget too small.
-        ProgramStateError: The program was compiled for another model and says so.
     """
-    if lm is not None and (require := getattr(program, "require_model", None)):
-        require(lm.model)
-    faithful = _Fidelities()
-
-    def one(example: dspy.Example) -> Outcome:
-        return _guarded(program, example, lm, faithful)
-
-    outcomes = []
+    outcomes: list[Outcome] = []
+    early: dict[int, Outcome] = {}
     # Closed at once, also where `on_outcome` raises: else its threads would go on asking.
-    with closing(_in_order(one, examples, 1 if lm is None or lm.in_process else threads)) as found:
-        for outcome in found:
-            outcomes.append(outcome)
-            if on_outcome is not None:
-                on_outcome(outcome)
+    with closing(stream_cases(program, enumerate(examples), lm=lm, threads=threads)) as stream:
+        for number, outcome in stream:
+            early[number] = outcome
+            while len(outcomes) in early:
+                outcomes.append(early.pop(len(outcomes)))
+                if on_outcome is not None:
+                    on_outcome(outcomes[-1])
     return outcomes
 
 
-def _in_order(
-    one: Callable[[dspy.Example], Outcome], examples: Sequence[dspy.Example], threads: int
-) -> Generator[Outcome]:
-    if threads <= 1:
-        yield from map(one, examples)
-        return
+def threads_for(lm: MeteredLM | None) -> int:
+    """Return how many cases in flight keep as many calls in flight as the LM allows.
+
+    More than calls: some cases wait for a backstory that another one has asked for, or are
+    between two calls.
+    """
+    if lm is None or lm.in_process:
+        return 1
+    return math.ceil(THREADS_PER_CALL * calls_in_flight(lm))
+
+
+def staggered(people: Iterable[Sequence[T]], ahead: int) -> Iterator[T]:
+    """Put the first items of the next people before the rest of the current one's.
+
+    A person's first question writes the backstory, for which all others wait; asked early, it is
+    there when they come.
+
+    Args:
+        people: The items of each person; read lazily, `ahead` people further than yielded.
+        ahead: How many people's first items come early; 0 changes nothing.
+
+    Yields:
+        Every item once, those of one person in their order.
+    """
+    begun: deque[Sequence[T]] = deque()
+    for person in people:
+        if not person:
+            continue
+        yield person[0]
+        begun.append(person)
+        if len(begun) > ahead:
+            yield from begun.popleft()[1:]
+    for person in begun:
+        yield from person[1:]
+
+
+def _at_once(
+    one: Callable[[dspy.Example], Outcome],
+    numbered: Iterable[tuple[int, dspy.Example]],
+    threads: int,
+    stop: threading.Event,
+) -> Generator[tuple[int, Outcome]]:
+    """Run cases in threads; after an error that ends the run, what is in flight still comes."""
+    done: SimpleQueue[tuple[int, Future[Outcome]]] = SimpleQueue()
+    cases, under_way, error = iter(numbered), 0, None
     with ThreadPoolExecutor(threads, thread_name_prefix="case") as pool:
-        waiting = [pool.submit(contextvars.copy_context().run, one, ex) for ex in examples]
+
+        def begin(number: int, example: dspy.Example) -> None:
+            # A context each: DSPy's settings are the caller's, and no case sees another's.
+            future = pool.submit(contextvars.copy_context().run, one, example)
+            future.add_done_callback(lambda ended: done.put((number, ended)))
+
         try:
-            for future in waiting:
-                yield future.result()
+            while True:
+                wanted = threads + QUEUED - under_way if error is None else 0
+                for number, example in islice(cases, wanted):
+                    begin(number, example)
+                    under_way += 1
+                if not under_way:
+                    break
+                number, ended = done.get()
+                under_way -= 1
+                if ended.cancelled():
+                    continue
+                if failure := ended.exception():
+                    stop.set()
+                    pool.shutdown(wait=False, cancel_futures=True)
+                    error = error or failure
+                else:
+                    yield number, ended.result()
         except BaseException:
-            # A stop, Ctrl-C included: what is in flight ends, what is queued never starts.
+            # Ctrl-C, or nobody reads on: what is in flight ends, what is queued never starts.
+            stop.set()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+    if error is not None:
+        raise error
 
 
 def _guarded(
-    program: dspy.Module, example: dspy.Example, lm: MeteredLM | None, faithful: _Fidelities
+    program: dspy.Module,
+    example: dspy.Example,
+    lm: MeteredLM | None,
+    faithful: _Fidelities,
+    stop: threading.Event,
 ) -> Outcome:
     """Turn one failed case into a recorded failure."""
     case: Case = example.case
@@ -108,7 +227,7 @@ def _guarded(
     }
     try:
         # Nobody learns from these calls: a trace would be condensed and kept for nothing.
-        with dspy.context(**own_lm, trace=None):
+        with dspy.context(**own_lm, trace=None), stopped_by(stop):
             prediction = program(case=case)
         known |= _success(prediction, faithful(case.profile, prediction))
     except STOPS:
@@ -119,11 +238,11 @@ def _guarded(
     except Exception as error:  # noqa: BLE001 - the one guard that records a failure and goes on
         known |= {"answer": None, "status": "failed", "reason": _reason(error, case.profile)}
     if meter is not None:
-        needed = meter.needed
         known |= {
-            "calls": needed.calls,
+            "calls": meter.needed.calls,
             "paid": meter.paid.calls,
-            "tokens": needed.prompt_tokens + needed.completion_tokens,
+            "tokens": meter.needed.tokens,
+            "paid_tokens": meter.paid.tokens,
         }
     return Outcome(**known, seconds=time.perf_counter() - start)
 
@@ -155,10 +274,10 @@ def _success(prediction: dspy.Prediction, fidelity: float | None) -> dict[str, A
 
 
 class _Fidelities:
-    """Measure the backstory of each person once in a run."""
+    """Measure the backstory of each person once, while their questions are asked."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[Profile, int], float] = {}
+        self._known: OrderedDict[tuple[Profile, int], float] = OrderedDict()
         self._lock = threading.Lock()
 
     def __call__(self, profile: Profile, prediction: dspy.Prediction) -> float | None:
@@ -169,4 +288,7 @@ class _Fidelities:
         with self._lock:
             if key not in self._known:
                 self._known[key] = backstory_fidelity(profile.facts, backstory)
+            self._known.move_to_end(key)
+            while len(self._known) > STORIES:
+                self._known.popitem(last=False)
             return self._known[key]

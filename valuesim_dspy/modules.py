@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Literal
@@ -10,8 +9,10 @@ from typing import Any, Literal
 import dspy
 from dspy.utils.exceptions import AdapterParseError
 
-from valuesim_dspy.case import NOTHING_KNOWN, Case, Profile, facts_text, plain_text
+from valuesim_dspy.case import NOTHING_KNOWN, Case, Profile, facts_text, plain_text, story_text
 from valuesim_dspy.errors import InvalidAnswerError, PredictionError
+from valuesim_dspy.replies import chat_adapter as chat_adapter
+from valuesim_dspy.replies import salvaged
 from valuesim_dspy.retrieval import nearest_lines
 from valuesim_dspy.signatures import WriteBackstory
 from valuesim_dspy.survey.codebook import Question
@@ -61,6 +62,8 @@ class Answerer(dspy.Module):
             InvalidAnswerError: No attempt gave an option.
         """
         wanted = {name: inputs[name] for name in self.answer.signature.input_fields}
+        if "backstory" in wanted:
+            wanted["backstory"] = story_text(case.profile, wanted["backstory"])
         reply: object = ""
         for attempt in range(self.retries + 1):
             prediction, reply = self._attempt(case.question, wanted, attempt)
@@ -81,7 +84,8 @@ class Answerer(dspy.Module):
             with dspy.context(trace=None, adapter=dspy.settings.adapter or chat_adapter()):
                 prediction = self.answer(**arguments)
         except AdapterParseError as error:
-            return _salvage(error, question, self.answer.signature), error.lm_response
+            said = error.lm_response or ""
+            return salvaged(said, question.codes, self.answer.signature), error.lm_response
         if prediction.answer in question.codes:
             return prediction, prediction.answer
         return None, prediction.answer
@@ -106,37 +110,9 @@ def condense(inputs: Inputs, demo_facts: int) -> dict[str, str]:
     return short
 
 
-@lru_cache(maxsize=1)
-def chat_adapter() -> dspy.ChatAdapter:
-    """Return the adapter: without the silent second call through JSON, so that calls are known."""
-    return dspy.ChatAdapter(use_json_adapter_fallback=False)
-
-
 @lru_cache(maxsize=512)
 def _with_choices(signature: type[dspy.Signature], codes: tuple[int, ...]) -> type[dspy.Signature]:
     return signature.with_updated_fields("answer", type_=Literal[codes])
-
-
-_ANSWER_FIELD = re.compile(r"\[\[ ## answer ## \]\]|\"answer\"\s*:|(?i:^\W*answer\W*:)", re.M)
-_INTEGER = re.compile(r"(?<![\w.,-])-?\d+(?![\w,]|\.\d)")
-
-
-def _salvage(
-    error: AdapterParseError, question: Question, signature: type[dspy.Signature]
-) -> dspy.Prediction | None:
-    """Read a reply that names exactly one option in its answer field, such as "Option 2"."""
-    reply = error.lm_response or ""
-    found = list(_ANSWER_FIELD.finditer(reply))
-    if not found:
-        return None
-    tail = reply[found[-1].end() :].split("[[ ##")[0]
-    named = {int(text) for text in _INTEGER.findall(tail)}
-    if len(named) != 1 or not named <= set(question.codes):
-        return None
-    if "analysis" not in signature.output_fields:
-        return dspy.Prediction(answer=named.pop())
-    analysis = reply[: found[-1].start()].replace("[[ ## analysis ## ]]", "").strip()
-    return dspy.Prediction(analysis=analysis, answer=named.pop())
 
 
 class BackstoryWriter(dspy.Module):

@@ -20,8 +20,9 @@ class Outcome:
         question: The question's id.
         truth: The code the respondent gave, or None when it is not known.
         answer: The code predicted, or None when the case failed.
-        status: `answered`; `invalid`, no option after all retries; `failed`, anything else.
-        reason: Why it failed, in one line without a respondent's data; "" when answered.
+        status: `answered`; `invalid`, no option after all retries; `skipped`, not asked, since
+            there is nothing to ask with; `failed`, anything else.
+        reason: Why there is no answer, in one line without a respondent's data; "" when answered.
         decision: `direct`, `agreement`, `coordinator` or `vote`; "" when it failed.
         views: Perspective to code.
         fidelity: Share of the facts that the backstory keeps, in [0, 1]; None without one.
@@ -31,6 +32,7 @@ class Outcome:
         seconds: Wall-clock time.
         country: ISO 3166 alpha-3 code of the person's country; "" where unknown.
         probabilities: Code to probability, for programs that give them; else empty.
+        paid_tokens: Prompt and completion tokens of the calls that no cache answered.
     """
 
     respondent: str
@@ -48,6 +50,7 @@ class Outcome:
     seconds: float = 0.0
     country: str = ""
     probabilities: Mapping[int, float] = field(default_factory=dict)
+    paid_tokens: int = 0
 
 
 def outcomes_frame(outcomes: Sequence[Outcome]) -> pd.DataFrame:
@@ -55,7 +58,7 @@ def outcomes_frame(outcomes: Sequence[Outcome]) -> pd.DataFrame:
 
     `probabilities` is a JSON object of code to probability, "" where there are none. Codes are
     `Int64`, missing where there is none; `fidelity` and `seconds` are floats, NaN
-    where there is none; `calls`, `paid` and `tokens` are integers; the rest is text.
+    where there is none; `calls`, `paid`, `tokens` and `paid_tokens` are integers; the rest is text.
     """
     import pandas as pd
 
@@ -69,6 +72,6 @@ def outcomes_frame(outcomes: Sequence[Outcome]) -> pd.DataFrame:
     ]
     frame = pd.DataFrame(rows, columns=[*names, *views])
     types = dict.fromkeys(["truth", "answer", *views], "Int64")
-    types |= dict.fromkeys(["calls", "paid", "tokens"], "int64")
+    types |= dict.fromkeys(["calls", "paid", "tokens", "paid_tokens"], "int64")
     types |= dict.fromkeys(["fidelity", "seconds"], "float64")
     return frame.astype({name: types.get(name, "str") for name in frame.columns})

@@ -7,12 +7,15 @@ import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from valuesim_dspy.case import Profile
-from valuesim_dspy.errors import ConfigError, MissingDataError
+from valuesim_dspy.errors import ConfigError, MissingDataError, shown
+from valuesim_dspy.free_text import check_length
 from valuesim_dspy.survey.codebook import Codebook, load_codebook
 
 _PERSON_KEYS = ("country", "answers", "facts", "story")
+_MOST_BYTES = 4 * 2**20
 
 
 def own_profile(
@@ -28,15 +31,21 @@ def own_profile(
     Args:
         answers: Question id to a code or to an option's label.
         country: ISO 3166 alpha-3 code.
-        statements: Further facts in the second person ("You keep bees.").
+        statements: Further facts in the second person ("You keep bees."), each shown as what
+            was told, whatever stands in it.
         story: A backstory to use as it is.
         codebook: What the question ids mean; wave 7 by default.
 
     Raises:
-        ConfigError: A question is unknown, or an answer is none of its options.
+        ConfigError: A question is unknown, an answer is none of its options, or a text is too
+            long.
     """
     codebook = codebook or load_codebook()
-    if country is not None and country not in set(codebook.countries):
+    if isinstance(statements, str):
+        raise ConfigError("must be a list of texts", key="facts")
+    for key, text in [("facts", text) for text in statements] + [("story", story or "")]:
+        check_length(text, key)
+    if country is not None and country not in list(codebook.countries):
         raise ConfigError(
             "is no ISO alpha-3 code of the codebook; leave it out or write, say, JPN",
             key="country",
@@ -56,10 +65,10 @@ def _code_of(qid: str, value: int | str, codebook: Codebook) -> int:
         named = [o.code for o in question.options if o.label.casefold() == value.casefold()]
         if named:
             return named[0]
-    elif not question.options or value in question.codes:
+    elif isinstance(value, int) and (not question.options or value in question.codes):
         return int(value)
     raise ConfigError(
-        f"{value!r} is not an option of this question",
+        f"{shown(value)} is not an option of this question",
         key=f"answers.{qid}",
         allowed=[f"{option.code} ({option.label})" for option in question.options],
     )
@@ -80,19 +89,15 @@ def read_person(path: Path, *, without: str = "", codebook: Codebook | None = No
         MissingDataError: There is no such file.
         ConfigError: It is no TOML, a key is unknown, or an answer does not fit.
     """
-    try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError:
-        raise MissingDataError(f"there is no file {path}", "write one: see the README") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"is no TOML: {error}", key=str(path)) from None
+    tables = _read_toml(path)
     for key in tables:
         if key not in _PERSON_KEYS:
-            raise ConfigError("unknown key", key=key, allowed=_PERSON_KEYS)
-    answers = tables.get("answers", {})
-    facts = tables.get("facts", [])
+            raise ConfigError("unknown key", key=shown(key), allowed=_PERSON_KEYS)
+    answers, facts = tables.get("answers", {}), tables.get("facts", [])
     if not isinstance(answers, dict) or not _texts(facts):
         raise ConfigError("`answers` must be a table and `facts` a list of texts", key=str(path))
+    if not isinstance(tables.get("story", ""), str):
+        raise ConfigError("must be a text", key="story")
     return own_profile(
         {qid: value for qid, value in answers.items() if qid != without},
         country=tables.get("country"),
@@ -102,5 +107,19 @@ def read_person(path: Path, *, without: str = "", codebook: Codebook | None = No
     )
 
 
+def _read_toml(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        # A pipe or a device would be waited for.
+        raise MissingDataError(f"there is no file {path}", "write one: see the README")
+    try:
+        if path.stat().st_size > _MOST_BYTES:
+            raise ConfigError(f"has more than {_MOST_BYTES} bytes", key=str(path))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot be read: {error.strerror}", key=str(path)) from None
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"is no TOML: {error}", key=str(path)) from None
+
+
 def _texts(value: object) -> bool:
-    return isinstance(value, Sequence) and all(isinstance(item, str) for item in value)
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)

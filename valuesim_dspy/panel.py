@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextvars
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import dspy
@@ -15,21 +16,35 @@ from valuesim_dspy.errors import PredictionError
 from valuesim_dspy.modules import DEMO_FACTS, Answerer, Inputs
 from valuesim_dspy.survey.codebook import Question
 
+Reading = tuple[dspy.Prediction, list[Any]]
+
 LEAF_THREADS = 32
+"""Calls in flight where the language model does not say how many it allows."""
 
 _pool_lock = threading.Lock()
-_pools: dict[int, ThreadPoolExecutor] = {}
+_pool: tuple[int, ThreadPoolExecutor] | None = None
 
 
-def _leaf_pool(threads: int = LEAF_THREADS) -> ThreadPoolExecutor:
-    """The pool of leaf calls: one a process, never the pool that cases run in.
+def calls_in_flight(lm: object) -> int:
+    """Return how many calls a language model allows at once; `LEAF_THREADS` if it does not say."""
+    throttle = getattr(lm, "throttle", None)
+    return LEAF_THREADS if throttle is None else int(throttle.limits.in_flight)
 
-    A perspective waits for no other task, so the pool cannot deadlock.
+
+def _submit(threads: int, read: Callable[[], Reading]) -> Future[Reading]:
+    """Run a leaf call in the pool of leaf calls: one a process, never the pool of cases.
+
+    A perspective waits for no other task, so the pool cannot deadlock. Where more threads are
+    asked for than it has, a larger one follows it, and it ends with what it was given.
     """
+    global _pool
     with _pool_lock:
-        if threads not in _pools:
-            _pools[threads] = ThreadPoolExecutor(threads, thread_name_prefix="perspective")
-        return _pools[threads]
+        if _pool is None or _pool[0] < threads:
+            if _pool is not None:
+                _pool[1].shutdown(wait=False)
+            _pool = threads, ThreadPoolExecutor(threads, thread_name_prefix="perspective")
+        # Within the lock: a pool that has ended takes nothing.
+        return _pool[1].submit(contextvars.copy_context().run, read)
 
 
 class PerspectivePanel(dspy.Module):
@@ -59,10 +74,10 @@ class PerspectivePanel(dspy.Module):
         """
         if len(self.names) < 2 or getattr(dspy.settings.lm, "in_process", False):
             return {name: getattr(self, name)(case=case, inputs=inputs) for name in self.names}
-        waiting: dict[str, Future[tuple[dspy.Prediction, list[Any]]]] = {}
-        for name in self.names:
-            run = contextvars.copy_context().run
-            waiting[name] = _leaf_pool().submit(run, self._read, name, case, inputs)
+        threads = calls_in_flight(dspy.settings.lm)
+        waiting = {
+            name: _submit(threads, partial(self._read, name, case, inputs)) for name in self.names
+        }
         errors = [error for future in waiting.values() if (error := future.exception())]
         if errors:
             # What ends the run goes before what fails this case alone.
@@ -73,7 +88,7 @@ class PerspectivePanel(dspy.Module):
                 dspy.settings.trace.extend(steps)
         return {name: prediction for name, (prediction, _) in results.items()}
 
-    def _read(self, name: str, case: Case, inputs: Inputs) -> tuple[dspy.Prediction, list[Any]]:
+    def _read(self, name: str, case: Case, inputs: Inputs) -> Reading:
         """Run one perspective with a trace of its own, joined in order by the caller."""
         steps: list[Any] | None = None if dspy.settings.trace is None else []
         with dspy.context(trace=steps):
@@ -88,7 +103,7 @@ class Coordinator(Answerer):
 def views_text(question: Question, views: Mapping[str, dspy.Prediction]) -> str:
     """Render what each perspective foresaw, in canonical order, for the coordinator."""
     return "\n\n".join(
-        f"The {name} reader answers {view.answer} ({question.label(view.answer)})"
+        f"The {name} reader answers {view.answer} ({plain_text(question.label(view.answer))})"
         f"{f': {told}' if (told := plain_text(str(view.get('analysis', '')))) else '.'}"
         for name, view in views.items()
     )

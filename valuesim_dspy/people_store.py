@@ -23,7 +23,7 @@ from sqlalchemy.pool import NullPool
 from valuesim_dspy.cache_file import use_wal
 from valuesim_dspy.errors import ConfigError, MissingDataError, ProgramStateError, ValueSimError
 from valuesim_dspy.people_tables import MARKS, SCHEMA
-from valuesim_dspy.store import APP, artifact_root, store_error, user_data
+from valuesim_dspy.store import APP, artifact_root, store_error, take_turn, user_data
 
 FILE = "people.db"
 FORMAT = "1"
@@ -45,7 +45,7 @@ class PeopleStore:
     """The database of remembered people.
 
     Threads and processes may share it: every change is one transaction, and writers of an SQLite
-    file take turns.
+    file or of a PostgreSQL database take turns.
 
     Args:
         place: A file, a folder (`people.db` in it), or an SQLAlchemy address; by default the
@@ -176,17 +176,17 @@ def place_name(url: URL) -> str:
 
 def _connect(url: URL) -> Engine:
     lite = url.get_backend_name() == "sqlite"
-    # A connection for each transaction: none is shared by threads or carried over a fork.
-    how: dict[str, Any] = {"poolclass": NullPool, "connect_args": {"timeout": PATIENCE}}
+    patience: dict[str, Any] = {"connect_args": {"timeout": PATIENCE}} if lite else {}
     try:
-        # Values are answers of people: they never stand in the text of an error.
-        engine = create_engine(url, hide_parameters=True, **(how if lite else {}))
+        # Values are answers of people: they never stand in the text of an error. A connection for
+        # each transaction: none is shared by threads, carried over a fork or left idle.
+        engine = create_engine(url, hide_parameters=True, poolclass=NullPool, **patience)
     except (ModuleNotFoundError, NoSuchModuleError) as error:
         what = f"there is no driver for {url.drivername} ({error})"
         raise MissingDataError(what, "install it, or keep people in a file") from None
     if lite:
         event.listen(engine, "connect", _prepare)
-        event.listen(engine, "begin", _take_turn)
+    event.listen(engine, "begin", _take_turn)
     return engine
 
 
@@ -198,7 +198,11 @@ def _prepare(connection: Any, _: object) -> None:
 
 
 def _take_turn(connection: Connection) -> None:
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    else:
+        # Else two that read before either wrote would both write.
+        take_turn(connection, "people", PATIENCE)
 
 
 def _make_private(file: Path) -> None:

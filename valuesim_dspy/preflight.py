@@ -13,7 +13,7 @@ from valuesim_dspy.errors import ConfigError, MissingDataError, ValueSimError
 from valuesim_dspy.roles import Endpoint, blank_secrets
 
 if TYPE_CHECKING:
-    from valuesim_dspy.lm import MeteredLM
+    from valuesim_dspy.metered import MeteredLM
 
 logger = logging.getLogger(__name__)
 
@@ -94,7 +94,7 @@ def preflight(lm: MeteredLM) -> None:
     except dspy.LMRateLimitError as error:
         logger.warning("%s: %s", lm.name, describe_error(error))
     except dspy.LMError as error:
-        raise _explained(lm, error) from error
+        raise explained(lm, error) from error
     else:
         if not any(said):
             raise ConfigError(_NO_MODEL.format(lm.role.host, "an empty answer"), key=lm.name)
@@ -103,7 +103,48 @@ def preflight(lm: MeteredLM) -> None:
 _NO_MODEL = "{} does not answer as a model should ({}); check api_base and the model's name"
 
 
-def _explained(lm: MeteredLM, error: dspy.LMError) -> ValueSimError:
+def ends_run(error: Exception) -> bool | None:
+    """Whether every other call would end as this one did.
+
+    Returns:
+        True for a key that is absent or refused and an unknown model; None for what may be one
+        prompt's as well: forbidden, not found, not paid for. False for everything else.
+    """
+    if isinstance(error, dspy.LMNotConfiguredError | dspy.LMUnsupportedModelError):
+        return True
+    status = getattr(error, "status", None)
+    if status == 401:
+        return True
+    if status in (402, 403, 404) or isinstance(error, dspy.LMAuthError | dspy.LMBillingError):
+        return None
+    return False
+
+
+def is_fault(error: Exception) -> bool:
+    """Whether an error tells of the endpoint rather than of what it was asked."""
+    status = getattr(error, "status", None)
+    return bool(dspy.is_retryable_lm_error(error)) or (
+        isinstance(error, dspy.LMProviderError | dspy.LMUnexpectedError) and status is None
+    )
+
+
+def dead(lm: MeteredLM, last: str, failures: int) -> ConfigError:
+    """Return the error that ends a run whose endpoint stopped answering.
+
+    Args:
+        lm: The model.
+        last: What was seen last.
+        failures: How many attempts failed in a row.
+    """
+    return ConfigError(
+        f"{lm.role.host} does not answer any more: {failures} attempts in a row failed, the last "
+        f"one with {last}; what was done is kept, run the same command again when it answers",
+        key=lm.name,
+    )
+
+
+def explained(lm: MeteredLM, error: dspy.LMError) -> ValueSimError:
+    """Return the error that tells what is wrong with an endpoint and what to do about it."""
     host, reason = lm.role.host, describe_error(error)
     variable = lm.role.api_key_env or "the provider's key variable"
     if isinstance(error, dspy.LMNotConfiguredError):
@@ -115,6 +156,8 @@ def _explained(lm: MeteredLM, error: dspy.LMError) -> ValueSimError:
         return MissingDataError(
             f"{lm.name}: {host} refused the key ({reason})", f"check the value of {variable}"
         )
+    if isinstance(error, dspy.LMBillingError) or error.status == 402:
+        return MissingDataError(f"{lm.name}: {host} wants to be paid ({reason})", "top it up")
     if isinstance(error, dspy.LMUnsupportedModelError) or error.status == 404:
         return ConfigError(
             f"{host} does not know {lm.model} ({reason}); check the model's name and that "

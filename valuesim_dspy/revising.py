@@ -12,7 +12,7 @@ from dspy.utils.exceptions import AdapterParseError
 
 from valuesim_dspy.case import Profile, facts_text, plain_text
 from valuesim_dspy.errors import PredictionError
-from valuesim_dspy.modules import BackstoryWriter
+from valuesim_dspy.modules import BackstoryWriter, chat_adapter
 from valuesim_dspy.survey.facts import Fact
 
 NOTHING_OUTDATED = "(everything it tells still holds)"
@@ -64,7 +64,7 @@ class BackstoryReviser(dspy.Module):
         if profile.story is None or not new:
             return self.writer(profile=profile)
         told = facts_text(outdated) if outdated else NOTHING_OUTDATED
-        adapter = dspy.settings.adapter or dspy.ChatAdapter(use_json_adapter_fallback=False)
+        adapter = dspy.settings.adapter or chat_adapter()
         try:
             with dspy.context(trace=None, adapter=adapter):
                 prediction = self.revised(

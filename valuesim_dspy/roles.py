@@ -207,7 +207,8 @@ class LMRole(Endpoint):
 
     ``context`` and ``max_tokens`` are in tokens, ``timeout`` in seconds, prices in US dollars
     per million tokens (they override unknown prices; give both or neither). With
-    ``enforce_choices`` the server enforces schemas and may be given the options as a type.
+    ``enforce_choices`` the server enforces schemas and may be given the options as a type; with
+    ``prompt_cache`` a provider that keeps marked beginnings of prompts is asked to.
     """
 
     model: str = "offline/lexical-1"
@@ -221,6 +222,7 @@ class LMRole(Endpoint):
     usd_per_million_input: float | None = Field(default=None, ge=0)
     usd_per_million_output: float | None = Field(default=None, ge=0)
     enforce_choices: bool = False
+    prompt_cache: bool = True
 
     @field_validator("model")
     @classmethod

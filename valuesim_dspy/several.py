@@ -1,9 +1,10 @@
-"""Several questions in one call: a battery, or what of it is not known yet, is asked at once."""
+"""Several questions in one call: which share it, how they read, and what is taken from a reply."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import dspy
 from dspy.utils.exceptions import AdapterParseError
@@ -20,11 +21,18 @@ from valuesim_dspy.modules import (
 )
 from valuesim_dspy.signatures import FACTS, HISTORY
 from valuesim_dspy.survey.codebook import Question
+from valuesim_dspy.usage import estimate_tokens, text_of
 
 MOST = 12
-"""Questions in a call: more of them are asked in several calls, in the codebook's order."""
+"""Questions of a battery in a call: more of them are asked in several, in the codebook's order."""
 
-_LINE = re.compile(r"^\W*(\d+)\W*[:.=)\]-]\s*\W*(-?\d+)(?![\w.,]*\d)", re.MULTILINE)
+REPLY_TOKENS = 100
+"""Room for what is written about a question: a sentence, and the line with its answer."""
+
+INSTRUCTIONS_TOKENS = 1500
+"""What a prompt holds beside its inputs, at most."""
+
+_PAIR = re.compile(r"(?:^|[,;{])\W*(\d+)\W*[:.=)\]-]\s*\W*(-?\d+)(?![\w.,]*\d)", re.MULTILINE)
 
 
 class AnswerSeveral(dspy.Signature):
@@ -53,28 +61,42 @@ class AnswerSeveral(dspy.Signature):
 def asked_together(case: Case, most: int = MOST) -> tuple[Question, ...]:
     """Return the questions that share a call with a case's: of its battery, and not yet known.
 
-    It is the same for all of them, so that one reply, which the response cache keeps, serves
-    all. No question is among them whose answer the profile or the history holds.
+    Args:
+        case: The case; a question that the codebook does not have is asked alone.
+        most: Questions in a call.
+    """
+    codebook = case.profile.codebook
+    if case.question.id not in codebook:
+        return (case.question,)
+    battery = codebook.batteries.get(case.question.battery, ())
+    return dealt(case, (codebook[name] for name in battery), most)
+
+
+def dealt(case: Case, questions: Iterable[Question], most: int) -> tuple[Question, ...]:
+    """Return those of a list that share a call with a case's question, `most` at a time.
+
+    What can be scored and is not known is dealt in the order of the list. So all of a call see
+    the same of it, for everyone of whom the same is known, and one reply, which the response
+    cache keeps, serves all. A question that is not among these is asked alone.
 
     Args:
         case: The case.
+        questions: The list.
         most: Questions in a call.
     """
-    codebook, battery = case.profile.codebook, case.question.battery
-    if not battery or case.question.id not in codebook:
-        return (case.question,)
-    known = {*case.profile.answers, *(item.question.id for item in case.history)}
-    open_ones = [
-        question
-        for question in codebook
-        if question.battery == battery
-        and (question.id == case.question.id or (question.scorable and question.id not in known))
+    later = {item.question.id for item in case.history}
+    answers = case.profile.answers
+    asked = [
+        one for one in questions if one.scorable and not (one.id in later or one.id in answers)
     ]
-    place = next(i for i, question in enumerate(open_ones) if question.id == case.question.id)
+    place = next((i for i, one in enumerate(asked) if one.id == case.question.id), None)
+    if place is None:
+        return (case.question,)
     first = place - place % most
-    together = open_ones[first : first + most]
     # The case's own as the case puts it: it may be worded or ordered otherwise.
-    return tuple(case.question if one.id == case.question.id else one for one in together)
+    return tuple(
+        case.question if one.id == case.question.id else one for one in asked[first : first + most]
+    )
 
 
 def questions_text(questions: Sequence[Question], country: str | None) -> str:
@@ -87,16 +109,17 @@ def questions_text(questions: Sequence[Question], country: str | None) -> str:
 
 
 def read_answers(text: str) -> dict[int, int]:
-    """Read lines of a number, a colon and a code; of a number given twice, the last counts."""
-    return {int(number): int(code) for number, code in _LINE.findall(text)}
+    """Read pairs of a number and a code, a line or a comma apart; of a number's, the last."""
+    return {int(number): int(code) for number, code in _PAIR.findall(text)}
 
 
 class SeveralAnswerer(Answerer):
-    """Ask for the answers to a case's battery in one call, and give the case's own.
+    """Ask for the answers to several questions in one call, and give the case's own.
 
-    As in `Answerer`, a reply that does not say an option of the case's question is asked for
-    again at most `retries` times, with a fresh rollout. What it says of other questions is left
-    to their own cases. It leaves no trace: a demo would show answers that nobody has scored.
+    What a reply lacks is asked for again, all of it in one call with a fresh rollout, and at the
+    last attempt the case's question alone: a reply cut short loses nobody. What a reply says of
+    other questions is left to their own cases. It leaves no trace: a demo would show answers
+    that nobody has scored.
 
     Args:
         retries: Further attempts after the first.
@@ -106,30 +129,65 @@ class SeveralAnswerer(Answerer):
     def __init__(self, *, retries: int = RETRIES, demo_facts: int = DEMO_FACTS) -> None:
         super().__init__(AnswerSeveral, retries=retries, demo_facts=demo_facts)
 
-    def forward(self, case: Case, inputs: Inputs) -> dspy.Prediction:
+    def forward(
+        self, case: Case, inputs: Inputs, together: Sequence[Question] | None = None
+    ) -> dspy.Prediction:
         """Return a prediction with `analysis` and a valid `answer`.
+
+        Args:
+            case: The case.
+            inputs: Field name to text; facts and history are read.
+            together: The questions of the call, the case's own among them; by default what is
+                unknown of its battery.
 
         Raises:
             InvalidAnswerError: No attempt gave an option for the case's question.
         """
-        together = asked_together(case)
-        number = [question.id for question in together].index(case.question.id) + 1
-        wanted = {
-            "facts": inputs["facts"],
-            "history": inputs["history"],
-            "questions": questions_text(together, case.profile.country),
-        }
+        asked = tuple(together or asked_together(case))
         said = ""
         for attempt in range(self.retries + 1):
-            again = {"rollout_id": attempt, "temperature": RETRY_TEMPERATURE} if attempt else {}
-            try:
-                with dspy.context(trace=None, adapter=dspy.settings.adapter or chat_adapter()):
-                    reply = self.answer(**wanted, config=again)
-            except AdapterParseError as error:
-                said = error.lm_response or ""
-                continue
-            said = str(reply.answers)
-            code = read_answers(said).get(number)
-            if code in case.question.codes:
-                return dspy.Prediction(answer=code, analysis=reply.analysis)
+            if attempt and attempt == self.retries:
+                asked = (case.question,)
+            analysis, said = self._ask(case, inputs, asked, attempt)
+            codes = _valid(asked, said)
+            if case.question.id in codes:
+                return dspy.Prediction(answer=codes[case.question.id], analysis=analysis)
+            # The same for all that the reply lacks, so that they share the next call too.
+            asked = tuple(question for question in asked if question.id not in codes)
         raise InvalidAnswerError(case.question.id, said, case.question.codes)
+
+    def _ask(
+        self, case: Case, inputs: Inputs, asked: Sequence[Question], attempt: int
+    ) -> tuple[str, str]:
+        """Return the analysis and the text of the answers; "" and the reply if it has neither."""
+        shown = questions_text(asked, case.profile.country)
+        wanted = {"facts": inputs["facts"], "history": inputs["history"], "questions": shown}
+        config: dict[str, Any] = _room(len(asked), wanted)
+        if attempt:
+            config |= {"rollout_id": attempt, "temperature": RETRY_TEMPERATURE}
+        try:
+            with dspy.context(trace=None, adapter=dspy.settings.adapter or chat_adapter()):
+                reply = self.answer(**wanted, config=config)
+        except AdapterParseError as error:
+            return "", error.lm_response or ""
+        return str(reply.analysis), str(reply.answers)
+
+
+def _valid(asked: Sequence[Question], said: str) -> Mapping[str, int]:
+    """Return the ids of the questions that a reply answers with one of their codes, and these."""
+    codes = read_answers(said)
+    return {
+        question.id: codes[number]
+        for number, question in enumerate(asked, 1)
+        if codes.get(number) in question.codes
+    }
+
+
+def _room(questions: int, inputs: Inputs) -> dict[str, int]:
+    """Return `max_tokens` for a reply on so many questions; empty where the role's are enough."""
+    role = getattr(dspy.settings.lm, "role", None)
+    if role is None:
+        return {}
+    left = role.context - estimate_tokens(text_of(list(inputs.values()))) - INSTRUCTIONS_TOKENS
+    wanted = min(REPLY_TOKENS * questions, left)
+    return {"max_tokens": wanted} if wanted > role.max_tokens else {}

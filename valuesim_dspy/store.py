@@ -6,13 +6,16 @@ import os
 import re
 import sqlite3
 import sys
+import zlib
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 from valuesim_dspy.errors import ConfigError, ValueSimError
 from valuesim_dspy.roles import blank_secrets, passwords_in, without_user
 
 APP = "valuesim"
+_DATABASES = ("postgresql", "postgres", "mysql", "mariadb", "mssql", "oracle")
 
 # Read by the libraries when they are imported: nothing is sent anywhere, nothing is fetched, and
 # neither migrations nor progress bars are written over a job's own output.
@@ -22,6 +25,8 @@ MLFLOW_ENVIRONMENT = {
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
+    # It would print the server's address at the end of every run, whole, with a password in it.
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
 }
 
@@ -91,10 +96,12 @@ def prepare_store(store: str | Path | None = None) -> str:
         The tracking URI.
 
     Raises:
+        ConfigError: It is a database that only a server should reach; see `require_server`.
         ValueSimError: The folder cannot be made, or the database is locked or damaged.
     """
     uri, root = tracking_uri(store), artifact_root(store)
     if root is None:
+        require_server(uri)
         return uri
     database = root.parent / uri.rpartition("/")[2]
     try:
@@ -110,6 +117,44 @@ def prepare_store(store: str | Path | None = None) -> str:
     return uri
 
 
+def require_server(uri: str) -> None:
+    """Refuse the address of a database without a server before it.
+
+    MLflow would keep the runs there and their files in whatever folder a job was started from,
+    where neither the UI nor another machine finds them.
+
+    Args:
+        uri: A tracking URI.
+
+    Raises:
+        ConfigError: It is of PostgreSQL, MySQL or another database that is no file.
+    """
+    database = uri.partition("://")[0].partition("+")[0]
+    if database in _DATABASES:
+        raise ConfigError(
+            f"{database} keeps runs but not their files, which would be scattered; start "
+            "`mlflow server` on it, with MLFLOW_BACKEND_STORE_URI and --artifacts-destination, "
+            "and give the server's address, http://...",
+            key="MLFLOW_TRACKING_URI" if os.environ.get("MLFLOW_TRACKING_URI") else "store",
+        )
+
+
+def take_turn(connection: Any, what: str, seconds: float) -> None:
+    """Wait until no other transaction of a PostgreSQL database does the same; others need no turn.
+
+    The turn ends with the transaction, however it ends.
+
+    Args:
+        connection: An SQLAlchemy connection with a transaction.
+        what: What one at a time may do.
+        seconds: The longest wait, also for a row or a table.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = {round(seconds * 1000)}")
+        number = zlib.crc32(what.encode())
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({number})")
+
+
 def store_error(where: str, error: Exception) -> ValueSimError:
     """Return one clear line for what went wrong with the store.
 
@@ -118,7 +163,7 @@ def store_error(where: str, error: Exception) -> ValueSimError:
         error: What the library raised.
     """
     reason = reason_of(error)
-    if "locked" in reason:
+    if "locked" in reason or "lock timeout" in reason:
         advice = "another process holds it: wait for it, or give another store"
     elif "not a database" in reason or "malformed" in reason:
         advice = "it is damaged: move it aside and a new one is begun"

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import threading
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
+from hashlib import blake2b
 from typing import Any
 
 from valuesim_dspy.errors import BudgetExceededError, ConfigError
@@ -102,6 +105,8 @@ class Meter:
         budget: Limits on what is paid.
         earlier: What other processes paid for the same work; it counts against the budget.
         on_paid: Called with what each paid call took, one call at a time; it must not use a meter.
+        recent: How many requests are remembered, to tell one that comes again; None remembers
+            all, which takes memory as a run grows. Children take it over.
     """
 
     def __init__(
@@ -111,26 +116,26 @@ class Meter:
         budget: Budget | None = None,
         earlier: Usage | None = None,
         on_paid: Callable[[Usage], None] | None = None,
+        recent: int | None = None,
     ) -> None:
         self.name, self.budget, self.on_paid = name, budget, on_paid
+        self.recent = recent
         self.earlier = earlier or Usage()
         self._parent: Meter | None = None
         self._lock = threading.Lock()
         self._needed, self._paid, self._under_way = Usage(), Usage(), Usage()
         self._failed = 0
         self._predictors: dict[str, Usage] = {}
-        self._seen: set[str] = set()
+        self._seen: OrderedDict[bytes, None] = OrderedDict()
 
-    def child(
-        self,
-        name: str,
-        *,
-        budget: Budget | None = None,
-        earlier: Usage | None = None,
-        on_paid: Callable[[Usage], None] | None = None,
-    ) -> Meter:
-        """Return a new meter that counts from zero, and whose records this one counts too."""
-        child = Meter(name, budget=budget, earlier=earlier, on_paid=on_paid)
+    def child(self, name: str, **settings: Any) -> Meter:
+        """Return a new meter that counts from zero, and whose records this one counts too.
+
+        Args:
+            name: What it counts.
+            settings: As for `Meter`, but for `recent`.
+        """
+        child = Meter(name, recent=self.recent, **settings)
         # One lock for the whole tree makes a check of all its budgets atomic.
         child._parent, child._lock = self, self._lock
         return child
@@ -197,6 +202,7 @@ class Meter:
                 never counted twice against a budget.
             key: Identifies the request; one that a meter has seen is not needed again.
         """
+        digest = None if key is None else blake2b(key.encode(), digest_size=16).digest()
         with self._lock:
             if planned is not None:
                 self._add_under_way(planned, -1)
@@ -205,11 +211,9 @@ class Meter:
                     meter._paid += usage
                     if meter.on_paid is not None:
                         meter.on_paid(usage)
-                if key is not None and key in meter._seen:
+                if digest is not None and not meter._is_new(digest):
                     continue
                 meter._needed += usage
-                if key is not None:
-                    meter._seen.add(key)
                 if predictor is not None:
                     before = meter._predictors.get(predictor, Usage())
                     meter._predictors[predictor] = before + usage
@@ -228,6 +232,15 @@ class Meter:
             "failed": self.failed,
             "by_predictor": {name: usage.as_dict() for name, usage in self.by_predictor.items()},
         }
+
+    def _is_new(self, digest: bytes) -> bool:
+        if digest in self._seen:
+            self._seen.move_to_end(digest)
+            return False
+        self._seen[digest] = None
+        if self.recent is not None and len(self._seen) > self.recent:
+            self._seen.popitem(last=False)
+        return True
 
     def _line(self) -> Iterator[Meter]:
         meter: Meter | None = self
@@ -250,14 +263,10 @@ class Meter:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Another process counts for itself: what it gets is an empty meter of the same limits.
-        return _empty_meter, (self.name, self.budget)
+        return partial(Meter, self.name, budget=self.budget, recent=self.recent), ()
 
     def __repr__(self) -> str:
         return f"Meter({self.name!r}, needed={self.needed.calls}, paid={self.paid.calls})"
-
-
-def _empty_meter(name: str, budget: Budget | None) -> Meter:
-    return Meter(name, budget=budget)
 
 
 def estimate_tokens(text: str) -> int:

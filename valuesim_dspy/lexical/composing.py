@@ -223,7 +223,7 @@ def analysis(prompt: Prompt, choice: Choice) -> str:
     seen = f"Read for {family}, what" if family else "What"
     if not quotes or not choice.votes:
         return f"Nothing that is known bears on the question directly; at best it is {point}."
-    shown = " ".join(f"“{text}”" for text in quotes)
+    shown = " ".join(f"“{text.strip('“”')}”" for text in quotes)
     sure = "clearly" if max(choice.support) > 0.6 else "on balance"
     told = f"{seen} bears most on the question is this: {shown}"
     return f"{told} Taken together, it points {sure} to {point}."
@@ -252,7 +252,7 @@ def story(prompt: Prompt, vary: Random | None) -> str:
     lines: list[str] = []
     for index, text in enumerate(kept):
         first = text.split(" ", 1)[0]
-        text = text if text.endswith((".", "!", "?")) else f"{text}."
+        text = text if text.rstrip("”").endswith((".", "!", "?")) else f"{text}."
         if index % size in (2, 4) and first in _LOWERED:
             text = f"{CONNECTIVES[(index + shift) % len(CONNECTIVES)]} {text[0].lower()}{text[1:]}"
         lines.append(text)

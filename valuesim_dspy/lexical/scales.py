@@ -243,7 +243,8 @@ def place_passage(text: str, options: tuple[Option, ...]) -> Placed:
     labels = {" ".join(words(option.label)): rank for rank, option in enumerate(options)}
     told, counted = [], []
     for index, sentence in enumerate(sentences):
-        named = _TOLD.search(sentence.text)
+        # What stands in quotation marks was told by somebody, and names no option.
+        named = _TOLD.search(sentence.text.partition("\u201c")[0])
         if named and named[1] in codes:
             told.append((index, codes[named[1]]))
         for match in _COUNTED.finditer(sentence.text):

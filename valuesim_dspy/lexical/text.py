@@ -73,6 +73,7 @@ _BREAK = re.compile(r"(?<=[.!?])[\"\u201d\u2019')\u00bb]*\s+(?=[\"\u201c\u2018'(
 _BULLET = re.compile(r"^\s*(?:[-*•]\s+|\[\d+\]\s*|#+\s+)")
 _REMARK = re.compile(r"\([^()]*\)")
 _GUILLEMETS = str.maketrans("", "", "«»")
+_TOLD = re.compile(r"\u201c([^\u201c\u201d]*)\u201d")
 _POLE = r"(?:\s*\(([^()]*)\))?"
 _SCALE = re.compile(
     rf"\bon a scale\b[^().\d]{{0,40}}?\b(?:from|of) (-?\d+){_POLE} (?:to|through) (-?\d+){_POLE}",
@@ -197,12 +198,16 @@ def bag(text: str) -> frozenset[str]:
 def split_sentences(text: str) -> tuple[str, ...]:
     """Split a text into sentences: first into lines, whose bullets are dropped, then prose.
 
-    A line that stands in parentheses, such as "(nothing)", is a remark and no sentence.
+    A line that stands in parentheses, such as "(nothing)", is a remark and no sentence. Of a line
+    that stands in quotation marks as a whole, each sentence does.
     """
     found = []
     for line in text.splitlines():
         line = _BULLET.sub("", line).translate(_GUILLEMETS).strip()
-        found += _BREAK.split(line) if not _REMARK.fullmatch(line) else []
+        if told := _TOLD.fullmatch(line):
+            found += [f"\u201c{part.strip()}\u201d" for part in _BREAK.split(told[1])]
+        else:
+            found += _BREAK.split(line) if not _REMARK.fullmatch(line) else []
     return tuple(part.strip() for part in found if _WORD.search(part))
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
+from valuesim_dspy.free_text import plain_text
 from valuesim_dspy.survey.answers import Answers
 from valuesim_dspy.survey.codebook import Codebook, Question
 
@@ -54,7 +55,7 @@ def _fact(question: Question, code: int, country: str | None) -> Fact:
     return Fact(
         question=question.id,
         code=code,
-        text=question.fact_text(code, country),
+        text=plain_text(question.fact_text(code, country)),
         section=question.section,
         battery=question.battery,
         scale=question.scale,
@@ -108,7 +109,7 @@ def country_fact(country: str, codebook: Codebook) -> Fact:
         SurveyDataError: The codebook has no such country.
     """
     place = codebook.country(country)
-    text = f"You live in {place.name}."
+    text = plain_text(f"You live in {place.name}.")
     return Fact(COUNTRY, place.numeric, text, _BACKGROUND, _BACKGROUND, "country")
 
 

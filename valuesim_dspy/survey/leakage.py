@@ -21,6 +21,8 @@ from valuesim_dspy.survey.respondents import Respondents
 from valuesim_dspy.survey.splits import make_split
 
 FOLDS = 5
+TELLING_PEOPLE = 150
+"""On fewer the nearest of 200 questions is as near by chance alone (V 0.3 and more), to 0.03."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,12 @@ class Leakage:
     sets: tuple[Nearness, ...]
 
     def phrase(self) -> str:
-        """A few words on the test targets."""
+        """A few words on the test targets; no number that chance alone would give."""
+        if self.sets and self.people < TELLING_PEOPLE:
+            return (
+                f"nearest profile question: cannot be told from chance on {self.people} training "
+                f"people (it takes {TELLING_PEOPLE})"
+            )
         for near in self.sets:
             if near.role == "test":
                 return (

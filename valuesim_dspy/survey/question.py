@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 
 from valuesim_dspy.errors import SurveyDataError
+from valuesim_dspy.free_text import LONGEST, plain_text
 from valuesim_dspy.survey.scales import (
     ORDERED_KINDS,
     Option,
@@ -100,8 +101,11 @@ class Question:
         if order is None:
             order = [option.code for option in listed] if scale_kind in ORDERED_KINDS else ()
         id = id or "own-" + hashlib.sha256(text.encode()).hexdigest()[:8]
-        if not text.strip():
+        if not plain_text(text):
             raise SurveyDataError("a question needs a text", column=id)
+        if max(len(text), *(len(option.label) for option in listed), 0) > LONGEST:
+            message = f"at most {LONGEST} characters are read of a question or a label"
+            raise SurveyDataError(message, column=id)
         if kind not in KINDS:
             allowed = ", ".join(KINDS)
             raise SurveyDataError(f"unknown kind; allowed: {allowed}", column=id, value=kind)

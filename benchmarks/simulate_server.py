@@ -1,0 +1,167 @@
+"""A chat-completions server on loopback in a process of its own, for `benchmarks/simulate.py`.
+
+Raw HTTP/1.1 with connections kept alive, in one thread: what it costs is not the client's. Replies
+are of the form of the program's predictors; in a known share of cases one perspective disagrees,
+so that the coordinator is asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import json
+import re
+import subprocess
+import sys
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+ODD_READER = "what they do"
+"""Words of the one perspective that disagrees."""
+
+ODD_ONE_IN = 10
+"""It disagrees on one case in so many."""
+
+CHARACTERS_PER_TOKEN = 4
+STATS = "/stats"
+
+_CODE = re.compile(r"^(-?\d+): ", re.MULTILINE)
+_LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
+
+
+@dataclass
+class Seen:
+    """What the server saw: requests answered, the most under way at once, connections made."""
+
+    requests: int = 0
+    under_way: int = 0
+    peak: int = 0
+    connections: int = 0
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server that runs: its port and how long it waits before it answers, in seconds."""
+
+    port: int
+    latency: float
+
+    @property
+    def url(self) -> str:
+        """The base address for clients."""
+        return f"http://127.0.0.1:{self.port}/v1"
+
+    def seen(self) -> Seen:
+        """Return what it saw so far, this question left out."""
+        link = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        link.request("GET", STATS)
+        told = json.loads(link.getresponse().read())
+        link.close()
+        return Seen(**told)
+
+
+@contextmanager
+def serving(latency: float) -> Iterator[Server]:
+    """Start a server in a process of its own; it ends with the block."""
+    command = [sys.executable, __file__, str(latency)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        yield Server(int(process.stdout.readline()), latency)
+    finally:
+        process.terminate()
+        process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+def answer_text(messages: list[dict[str, Any]]) -> str:
+    """Return the reply to a prompt: a backstory, or an option of the last question in it."""
+    told = str(messages[-1]["content"])
+    if "[[ ## options ## ]]" not in told:
+        if "[[ ## facts ## ]]" not in told:
+            return "ok"
+        return "[[ ## backstory ## ]]\nYou live by the sea and care for your family.\n\n" + _END
+    options = told.rpartition("[[ ## options ## ]]")[2].partition("[[ ##")[0]
+    codes = _CODE.findall(options)
+    odd = ODD_READER in str(messages[0]["content"]) and disagrees(told)
+    code = codes[-1] if odd else codes[0]
+    return f"[[ ## analysis ## ]]\nThe facts point there.\n\n[[ ## answer ## ]]\n{code}\n\n" + _END
+
+
+_END = "[[ ## completed ## ]]"
+
+
+def disagrees(told: str) -> bool:
+    """Whether the odd reader disagrees on a case: the same for equal prompts."""
+    return zlib.crc32(told.encode()) % ODD_ONE_IN == 0
+
+
+def completion(body: bytes) -> bytes:
+    """Return the reply to a request, both as JSON."""
+    messages = json.loads(body)["messages"]
+    text = answer_text(messages)
+    read = sum(len(str(message["content"])) for message in messages) // CHARACTERS_PER_TOKEN
+    written = len(text) // CHARACTERS_PER_TOKEN
+    choice = {"index": 0, "message": {"role": "assistant", "content": text}}
+    made = {
+        "id": "c",
+        "object": "chat.completion",
+        "created": 1,
+        "model": "test",
+        "choices": [{**choice, "finish_reason": "stop"}],
+        "usage": {
+            "prompt_tokens": read,
+            "completion_tokens": written,
+            "total_tokens": read + written,
+        },
+    }
+    return json.dumps(made).encode()
+
+
+async def _serve(latency: float) -> None:
+    seen = Seen()
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        seen.connections += 1
+        try:
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                length = _LENGTH.search(head)
+                body = await reader.readexactly(int(length[1]) if length else 0)
+                if STATS.encode() in head.split(b"\r\n", 1)[0]:
+                    seen.connections -= 1
+                    reply = json.dumps(vars(seen)).encode()
+                else:
+                    reply = await answer(body)
+                writer.write(
+                    b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+                    b"Content-Length: %d\r\n\r\n" % len(reply) + reply
+                )
+                await writer.drain()
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+    async def answer(body: bytes) -> bytes:
+        began = asyncio.get_running_loop().time()
+        seen.requests += 1
+        seen.under_way += 1
+        seen.peak = max(seen.peak, seen.under_way)
+        reply = completion(body)
+        if latency:
+            # The time from the request's arrival, whatever making the reply took of it.
+            await asyncio.sleep(began + latency - asyncio.get_running_loop().time())
+        seen.under_way -= 1
+        return reply
+
+    server = await asyncio.start_server(handle, "127.0.0.1", 0, backlog=2048)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await server.serve_forever()
+
+
+if __name__ == "__main__":
+    asyncio.run(_serve(float(sys.argv[1])))

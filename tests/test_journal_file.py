@@ -1,0 +1,311 @@
+"""A journal's file is its owner's alone, held by one process, and never taken for another file."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import resource
+import sqlite3
+import stat
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rows import ARGUMENTS, begun, row
+
+from valuesim_dspy.errors import ConfigError
+from valuesim_dspy.journal import Journal, _digest
+from valuesim_dspy.journal_file import APPLICATION_ID, SCHEMA
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where a journal may be."""
+    return tmp_path / "answers.parquet.journal"
+
+
+def refused(path: Path, match: str) -> None:
+    """Check that the file is refused in one line, by opening and by taking up, and kept as is."""
+    before = path.read_bytes() if path.is_file() else b""
+    for act in (lambda: Journal(path), lambda: Journal.open(path, ARGUMENTS, 20)):
+        with pytest.raises(ConfigError, match=match) as caught:
+            act()
+        assert "\n" not in str(caught.value) and str(path) in str(caught.value)
+    assert (path.read_bytes() if path.is_file() else b"") == before
+
+
+def changed(path: Path, *statements: str, values: tuple[Any, ...] = ()) -> None:
+    """Change a file behind the journal's back."""
+    with closing(sqlite3.connect(path)) as db, db:
+        for statement in statements:
+            db.execute(statement, values)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes are POSIX's")
+def test_only_its_owner_can_read_it(path: Path) -> None:
+    """Neither the file, nor its log, nor a folder made for it, whatever the umask."""
+    path = path.parent / "new" / "journal"
+    old = os.umask(0)
+    try:
+        with Journal.open(path, ARGUMENTS, 20) as journal:
+            journal.add(1, row(1))
+            files = sorted(path.parent.iterdir())
+            assert [file.name for file in files] == ["journal", "journal-wal"]
+            assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
+            assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    finally:
+        os.umask(old)
+    path.chmod(0o644)
+    Journal(path).close()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_closing_leaves_one_file(path: Path) -> None:
+    """The log is written back, so that the file alone can be moved to another machine."""
+    begun(path, 20, range(9))
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_second_one_is_refused_at_once(path: Path) -> None:
+    """In the same process, reading or taking up, until the first is closed."""
+    with Journal.open(path, ARGUMENTS, 20) as journal:
+        for act in (lambda: Journal(path), lambda: Journal.open(path, ARGUMENTS, 20)):
+            with pytest.raises(ConfigError, match="another process works on it"):
+                act()
+        journal.add(1, row(1))
+    with Journal.open(path, ARGUMENTS, 20) as journal:
+        assert journal.count == 1
+
+
+LOOKING = """
+import sqlite3, sys
+try:
+    print(sqlite3.connect(sys.argv[1], timeout=0).execute("SELECT * FROM meta").fetchall())
+except sqlite3.OperationalError as error:
+    print(error)
+"""
+
+
+def test_the_lock_holds_between_processes(path: Path) -> None:
+    """The system's lock, which SQLite in any other process sees, also after one was refused."""
+    with Journal.open(path, ARGUMENTS, 20):
+        with pytest.raises(ConfigError):
+            Journal(path)
+        command = [sys.executable, "-c", LOOKING, str(path)]
+        told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert told == "database is locked\n"
+
+
+def _text(path: Path) -> None:
+    path.write_text("respondent,answer\n" * 500)
+
+
+def _other_database(path: Path) -> None:
+    changed(path, "CREATE TABLE notes (text TEXT)", "PRAGMA journal_mode = DELETE")
+
+
+def _other_mark(path: Path) -> None:
+    changed(path, "PRAGMA application_id = 7")
+
+
+def _trigger(path: Path) -> None:
+    begun(path)
+    changed(path, "CREATE TRIGGER t AFTER INSERT ON rows BEGIN DELETE FROM rows; END")
+
+
+def _view(path: Path) -> None:
+    mark = f"PRAGMA application_id = {APPLICATION_ID}"
+    changed(path, mark, SCHEMA[0], "CREATE VIEW rows AS SELECT 1 AS number, 'answered' AS status")
+
+
+@pytest.mark.parametrize("make", [_other_database, _other_mark, _trigger, _view])
+def test_what_is_no_journal_is_left_as_it_is(path: Path, make: Callable[[Path], None]) -> None:
+    """Other databases, and tables with something in them that would act by itself."""
+    make(path)
+    refused(path, "is left as it is: it is not a journal of finished rows; write to another file")
+
+
+@pytest.mark.parametrize("cut", [100, 4096, 5000, 9000])
+def test_a_cut_file_is_damaged(path: Path, cut: int) -> None:
+    """Part of a journal is no journal; it is not begun anew."""
+    begun(path, 1000, range(200))
+    path.write_bytes(path.read_bytes()[:cut])
+    refused(path, "it is damaged .* move it aside")
+
+
+def test_text_is_damaged(path: Path) -> None:
+    """A file of another kind is not overwritten."""
+    _text(path)
+    refused(path, r"it is damaged \(file is not a database\)")
+
+
+def test_flipped_bytes_never_change_an_answer(path: Path) -> None:
+    """Whatever is flipped is refused in one line, or costs rows; none that comes back is wrong."""
+    begun(path, 400, range(400))
+    whole, rng, wrong = path.read_bytes(), random.Random(6), 0
+    for _ in range(150):
+        broken = bytearray(whole)
+        for _ in range(rng.choice((1, 40))):
+            broken[rng.randrange(len(broken))] ^= 1 << rng.randrange(8)
+        path.write_bytes(broken)
+        try:
+            with Journal.open(path, ARGUMENTS, 400) as journal:
+                assert all(outcome == row(number) for number, outcome in journal.outcomes())
+        except ConfigError as error:
+            wrong += 1
+            assert "\n" not in str(error)
+    assert wrong > 100
+
+
+META = {
+    "format": 1, "fields": ["respondent"], "arguments": ARGUMENTS, "total": 20, "width": 1,
+    "shard": None,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        (json.dumps(META | {"format": 2}), "another version of this program wrote it"),
+        (json.dumps(META | {"fields": ["mood"]}), "another version of this program wrote it"),
+        (json.dumps(META | {"shard": [0, 0]}), "what it says of itself cannot be read"),
+        (json.dumps(META | {"total": 10**15}), "what it says of itself cannot be read"),
+        (json.dumps(META | {"width": 7}), "what it says of itself cannot be read"),
+        (json.dumps(META | {"extra": 1}), "what it says of itself cannot be read"),
+        ("[" * 100_000, "what it says of itself cannot be read"),
+        ("{}", "what it says of itself cannot be read"),
+        (None, "what it says of itself cannot be read"),
+        (b"\xff", "what it says of itself cannot be read"),
+    ],
+)
+def test_what_it_says_of_itself_is_checked(path: Path, text: Any, match: str) -> None:
+    """Newer formats and nonsense are refused; nothing is made as large as a file says."""
+    begun(path)
+    changed(path, "UPDATE meta SET value = ?", values=(text,))
+    refused(path, match)
+
+
+@pytest.mark.parametrize(
+    ("statement", "match"),
+    [
+        ("INSERT INTO meta VALUES ('{}')", "what it says of itself"),
+        ("INSERT INTO rows VALUES (20, 'answered', '', '', 0)", "it cannot have a row 20"),
+        ("INSERT INTO rows VALUES (-1, 'answered', '', '', 0)", "it cannot have a row -1"),
+        ("INSERT INTO rows VALUES (5, 'lost', '', '', 0)", "it cannot have a row 5"),
+        ("INSERT INTO rows VALUES (5, x'ff', '', '', 0)", "it cannot have a row 5"),
+        ("INSERT INTO rows VALUES (5, CAST(x'ff' AS TEXT), '', '', 0)", "it is damaged"),
+    ],
+)
+def test_rows_that_cannot_be_are_damage(path: Path, statement: str, match: str) -> None:
+    """They are not counted as done."""
+    begun(path)
+    changed(path, statement)
+    refused(path, match)
+
+
+def test_rows_that_were_changed_are_found_when_they_are_read(path: Path) -> None:
+    """In their answers and in their reasons."""
+    begun(path, 20, range(3))
+    changed(path, "UPDATE rows SET kept = replace(kept, ',2,', ',3,') WHERE number = 2")
+    changed(path, "UPDATE rows SET status = 'failed', reason = '[[' WHERE number = 1")
+    with Journal(path) as journal:
+        with pytest.raises(ConfigError, match=r"damaged \(row 1 is not as it was written"):
+            list(journal.outcomes())
+        with pytest.raises(ConfigError, match="a reason cannot be read"):
+            journal.reasons()
+
+
+def test_rows_of_an_older_version_lack_what_is_newer(path: Path) -> None:
+    """Fields that were added since have their default."""
+    begun(path)
+    fields = list(META["fields"]) + ["question", "truth", "answer"]  # type: ignore[call-overload]
+    changed(path, "UPDATE meta SET value = ?", values=(json.dumps(META | {"fields": fields}),))
+    with Journal(path) as journal:
+        kept = ("answered", '""', '["a","Q1",2,3]')
+        found = journal._read(1, *kept, _digest(1, *kept))
+    assert (found.respondent, found.answer, found.calls) == ("a", 3, 0)
+
+
+@pytest.mark.parametrize("name", ["answers.parquet.journal", "answers.parquet.journal-wal"])
+def test_links_are_not_followed(path: Path, name: str) -> None:
+    """Neither as the journal nor as its log, whoever laid them there."""
+    if name != path.name:
+        begun(path)
+    target = path.parent / "target"
+    target.write_text("precious")
+    (path.parent / name).symlink_to(target)
+    with pytest.raises(ConfigError, match=f"{name} is not a regular file"):
+        Journal.open(path, ARGUMENTS, 20)
+    assert target.read_text() == "precious"
+
+
+def test_a_folder_is_not_a_journal(path: Path) -> None:
+    """Nor anything else that is not a plain file."""
+    path.mkdir()
+    refused(path, "is not a regular file")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="users are POSIX's")
+def test_another_users_file_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What somebody else laid there is not believed."""
+    begun(path)
+    user = os.getuid() + 1
+    monkeypatch.setattr(os, "getuid", lambda: user)
+    refused(path, "belongs to another user")
+
+
+def test_a_folder_that_cannot_be_made_is_said(path: Path) -> None:
+    """A file stands where a folder should be."""
+    path.write_text("x")
+    with pytest.raises(ConfigError, match=r"it cannot be used .* check that it can be written"):
+        Journal.open(path / "inside", ARGUMENTS, 20)
+
+
+@pytest.mark.parametrize("size", [0, 4096])
+def test_a_file_that_was_begun_and_holds_nothing_is_taken(path: Path, size: int) -> None:
+    """Its process was killed before the first row could be kept: nothing is lost."""
+    path.touch()
+    if size:
+        changed(path, "PRAGMA journal_mode = WAL")
+        assert path.stat().st_size == size
+    with Journal.open(path, ARGUMENTS, 20) as journal:
+        assert journal.count == 0
+
+
+FILLING = """
+import resource, signal, sys
+from rows import ARGUMENTS, row
+from valuesim_dspy.errors import ConfigError
+from valuesim_dspy.journal import Journal
+journal = Journal.open(sys.argv[1], ARGUMENTS, 10**6)
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, resource.RLIM_INFINITY))
+try:
+    for number in range(journal.count, 10**6):
+        journal.add(number, row(number))
+except ConfigError as error:
+    journal.close()
+    print(journal.count, error)
+"""
+
+
+@pytest.mark.skipif(not hasattr(resource, "RLIMIT_FSIZE"), reason="the limit is POSIX's")
+def test_when_the_system_gives_no_more_room_what_was_kept_is_safe(path: Path) -> None:
+    """Writing fails in the middle of a row; one line says so, and later the rows are there."""
+    command = [sys.executable, "-c", FILLING, str(path)]
+    place = {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=place)
+    kept, _, line = done.stdout.partition(" ")
+    assert done.stderr == "" and line.count("\n") == 1
+    assert "no more answers can be kept" in line and "make room on the disk" in line
+    with Journal.open(path, ARGUMENTS, 10**6) as journal:
+        assert journal.count == int(kept) > 10
+        assert list(journal.outcomes()) == [(number, row(number)) for number in range(int(kept))]
+        journal.add(int(kept), row(1))

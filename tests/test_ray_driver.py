@@ -1,0 +1,323 @@
+"""What the driver does with workers that answer, die, stop or differ, on a Ray in the process."""
+
+from __future__ import annotations
+
+import pickle
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_ray import FakeRay
+from simulated import journal_of, rows_of, run_here, small_plan, write_people
+
+from valuesim_dspy.errors import BudgetExceededError, ConfigError, MissingDataError, ValueSimError
+from valuesim_dspy.journal import Shard
+from valuesim_dspy.limits import Limits
+from valuesim_dspy.outcomes import Outcome
+from valuesim_dspy.plan import Opened, Plan, open_plan
+from valuesim_dspy.ray_engine import Worker, divided, driver, run_on_ray
+from valuesim_dspy.ray_engine.work import LIVES
+from valuesim_dspy.usage import Budget, Meter
+
+Run = Callable[..., list[tuple[int, dict[str, Any]]]]
+
+
+@pytest.fixture(scope="module")
+def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
+    """A plan of two questions to eight people."""
+    return small_plan(write_people(tmp_path_factory.mktemp("survey")))
+
+
+@pytest.fixture(scope="module")
+def opened(plan: Plan) -> Opened:
+    """That plan, opened."""
+    return open_plan(plan)
+
+
+@pytest.fixture(scope="module")
+def local(opened: Opened, tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
+    """Its rows by the local engine."""
+    with journal_of(opened, tmp_path_factory.mktemp("local") / "journal") as journal:
+        run_here(opened, journal)
+        return rows_of(journal)
+
+
+@pytest.fixture
+def run(
+    plan: Plan, opened: Opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Run]:
+    """Run the plan on a fake Ray, with a journal that is taken up; return its rows."""
+    # Opened once: a worker's plan is the driver's, which other tests compare.
+    monkeypatch.setattr("valuesim_dspy.ray_engine.worker._open_parcel", lambda parcel: opened)
+
+    def act(ray: FakeRay, **known: Any) -> list[tuple[int, dict[str, Any]]]:
+        monkeypatch.setattr(driver, "ray_session", ray.session)
+        shard = known.pop("shard", None)
+        with journal_of(opened, tmp_path / "journal", shard) as journal:
+            run_on_ray(plan, opened, journal, **{"workers": 2, **known})
+            return rows_of(journal)
+
+    yield act
+
+
+def dies_once(when: int, *, method: str = "answer") -> Callable[[int, str, int], bool]:
+    """Return a rule by which the first worker dies after so many messages."""
+    return lambda number, called, said: number == 0 and called == method and said == when
+
+
+def test_rows_are_those_of_the_local_engine(run: Run, local: list[Any]) -> None:
+    """Whoever answers, in whatever order; and every worker is ended."""
+    ray = FakeRay()
+    assert run(ray) == local
+    assert ray.made == 2 and not ray.alive
+    assert ray.settings["max_restarts"] == ray.settings["max_task_retries"] == 0
+
+
+def test_every_outcome_is_told_once(run: Run) -> None:
+    """Progress counts rows, not messages."""
+    told: list[Outcome] = []
+    rows = run(FakeRay(), on_outcome=told.append)
+    assert sorted((o.respondent, o.question) for o in told) == sorted(
+        (row["respondent"], row["question"]) for _, row in rows
+    )
+
+
+@pytest.mark.parametrize("when", [0, 1, 3])
+def test_a_dead_workers_rows_are_asked_by_another(run: Run, local: list[Any], when: int) -> None:
+    """None is lost, none is there twice, and what came before the death is not asked again."""
+    ray = FakeRay(dies_once(when))
+    told: list[Outcome] = []
+    assert run(ray, on_outcome=told.append) == local
+    assert ray.made == 3 and len(told) == len(local)
+    given = Counter(at for _, people in ray.asked for at in people)
+    assert set(given) == set(range(8))
+    finished = when // 2
+    lost = next(people for number, people in ray.asked if number == 0)
+    assert all(given[at] == 1 for at in lost[:finished])
+    assert all(given[at] == 2 for at in lost[finished:])
+
+
+def test_a_worker_that_dies_while_it_opens_is_replaced(run: Run, local: list[Any]) -> None:
+    """Nothing was given to it yet."""
+    ray = FakeRay(dies_once(0, method="open"))
+    assert run(ray) == local
+    assert ray.made == 3
+
+
+def test_an_idle_worker_takes_what_a_dead_one_leaves(run: Run, local: list[Any]) -> None:
+    """The replacement may wait for a machine for ever."""
+    ray = FakeRay(lambda number, method, said: number == 1 and method == "answer", slots=2)
+    assert run(ray) == local
+    assert 0 in dict(ray.asked) and not ray.alive
+
+
+def test_a_run_ends_without_workers_that_never_start(run: Run, local: list[Any]) -> None:
+    """A cluster smaller than asked for is used as it is."""
+    ray = FakeRay(slots=1)
+    assert run(ray, workers=4) == local
+    assert {number for number, _ in ray.asked} == {0}
+
+
+def test_a_person_that_ends_every_worker_fails_alone(
+    run: Run, opened: Opened, local: list[Any]
+) -> None:
+    """Everybody else is answered; a bounded number of workers is spent on it."""
+    poison, ray = 3, FakeRay()
+
+    def deaths(number: int, method: str, said: int) -> bool:
+        mine = [people for asker, people in ray.asked if asker == number]
+        return method == "answer" and bool(mine) and poison in mine[-1]
+
+    ray.deaths = deaths
+    rows = run(ray)
+    numbers = {poison * 2, poison * 2 + 1}
+    assert [row for row in rows if row[0] not in numbers] == [
+        row for row in local if row[0] not in numbers
+    ]
+    for number, row in rows:
+        if number in numbers:
+            truth = dict(local)[number]
+            assert row["status"] == "failed" and "workers ended" in row["reason"]
+            kept = ("respondent", "question", "truth", "country")
+            assert {k: row[k] for k in kept} == {k: truth[k] for k in kept}
+    assert ray.made <= 2 + LIVES + 3
+
+
+def test_workers_that_only_die_end_the_run(run: Run) -> None:
+    """Where nobody answers anything it is no person's fault: too little memory, no package."""
+    ray = FakeRay(lambda number, method, said: True)
+    with pytest.raises(MissingDataError, match=r"in a row ended .*actor died.*run the same command"):
+        run(ray)
+    assert ray.made == 2 + 2 * LIVES and not ray.alive
+
+
+def test_what_is_done_is_not_asked_again(run: Run, local: list[Any]) -> None:
+    """A run that was broken off goes on; one that is finished needs no Ray."""
+    with pytest.raises(KeyboardInterrupt):
+        run(FakeRay(), on_outcome=interrupting(after=5))
+    told: list[Outcome] = []
+    assert run(FakeRay(), on_outcome=told.append) == local
+    assert len(told) == len(local) - 5
+    unused = FakeRay()
+    assert run(unused) == local and unused.made == 0
+
+
+def interrupting(after: int) -> Callable[[Outcome], None]:
+    """Return a callback at which the user presses Ctrl-C."""
+    seen: list[Outcome] = []
+
+    def act(outcome: Outcome) -> None:
+        seen.append(outcome)
+        if len(seen) == after:
+            raise KeyboardInterrupt
+
+    return act
+
+
+def test_ctrl_c_ends_every_worker(run: Run) -> None:
+    """Nobody goes on asking."""
+    ray = FakeRay()
+    with pytest.raises(KeyboardInterrupt):
+        run(ray, on_outcome=interrupting(after=1))
+    assert ray.made == 2 and not ray.alive
+
+
+def test_a_local_run_goes_on_with_ray_and_back(
+    run: Run, opened: Opened, local: list[Any], tmp_path: Path
+) -> None:
+    """The journal is the same."""
+    with journal_of(opened, tmp_path / "journal") as journal:
+        run_here(opened, journal, at=[0, 5])
+    with pytest.raises(KeyboardInterrupt):
+        run(FakeRay(), on_outcome=interrupting(after=3))
+    with journal_of(opened, tmp_path / "journal") as journal:
+        assert journal.count == 7
+        run_here(opened, journal)
+        assert rows_of(journal) == local
+
+
+def test_a_shards_journal_gets_that_shards_rows(run: Run, local: list[Any]) -> None:
+    """Other people are not asked."""
+    ray = FakeRay()
+    rows = run(ray, shard=Shard(2, 3))
+    assert rows == [row for row in local if (row[0] // 2) % 3 == 1]
+    assert {at for _, people in ray.asked for at in people} == {1, 4, 7}
+
+
+@pytest.mark.parametrize(
+    ("told", "kind", "text"),
+    [
+        (MissingDataError("the key is absent", "set it"), MissingDataError, "the key is absent; s"),
+        (ConfigError("does not fit", key="task_lm"), ConfigError, "task_lm: does not fit"),
+        (ValueSimError("something else"), ValueSimError, "something else"),
+    ],
+)
+@pytest.mark.parametrize("method", ["open", "answer"])
+def test_an_error_of_the_run_keeps_its_own_text(
+    run: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    method: str,
+    told: ValueSimError,
+    kind: type,
+    text: str,
+) -> None:
+    """It ends the run, in one line that names the machine, without Ray's traceback."""
+
+    def fail(*_: Any, **__: Any) -> Any:
+        raise told
+
+    name = "preflight" if method == "open" else "stream_cases"
+    monkeypatch.setattr(f"valuesim_dspy.ray_engine.worker.{name}", fail)
+    ray = FakeRay()
+    with pytest.raises(ValueSimError, match=text) as caught:
+        run(ray)
+    assert type(caught.value) is kind
+    assert "on the Ray worker" in str(caught.value) and "\n" not in str(caught.value)
+    assert not ray.alive
+
+
+def test_a_fault_of_the_code_is_one_line(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray's traceback of the worker stays where it is."""
+
+    def fail(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("no such thing")
+
+    monkeypatch.setattr("valuesim_dspy.ray_engine.worker.make_lm", fail)
+    with pytest.raises(ValueSimError, match=r"^a Ray worker failed: RuntimeError: no such thing$"):
+        run(FakeRay())
+
+
+def test_the_budget_of_the_meter_ends_the_run(
+    run: Run, opened: Opened, local: list[Any], tmp_path: Path
+) -> None:
+    """What workers pay is counted on the driver; nothing more is handed out."""
+    counted = Meter("task_lm")
+    ray = FakeRay()
+    with pytest.raises(BudgetExceededError, match="10 calls"):
+        run(ray, meter=Meter("task_lm", budget=Budget(calls=10)))
+    assert not ray.alive
+    with journal_of(opened, tmp_path / "journal") as journal:
+        before = rows_of(journal)
+    assert 0 < len(before) < len(local)
+    assert run(FakeRay(), meter=counted) == local
+    # Three perspectives a row; those that were paid before the end are not paid again.
+    assert counted.paid.calls < 3 * len(local) - 9
+    assert counted.needed.calls == 3 * (len(local) - len(before))
+
+
+def test_a_budget_that_is_met_by_the_last_row_is_enough(run: Run, local: list[Any]) -> None:
+    """A run that is finished is no run out of money."""
+    budget = Budget(calls=3 * len(local))
+    assert run(FakeRay(), meter=Meter("task_lm", budget=budget)) == local
+
+
+def test_the_cluster_decides_how_many_workers(run: Run, local: list[Any]) -> None:
+    """One for each processor, and never more than people."""
+    ray = FakeRay()
+    assert run(ray, workers=0) == local and ray.made == 3
+    many = FakeRay()
+    run(many, workers=50, shard=None)
+    assert many.made == 0
+
+
+def test_more_workers_than_people_are_not_made(run: Run, local: list[Any]) -> None:
+    """Each would only open the survey."""
+    ray = FakeRay()
+    assert run(ray, workers=50) == local
+    assert ray.made == 8
+
+
+def test_workers_are_sent_plain_values_and_no_key(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What goes over the wire holds neither the driver's keys nor code."""
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-canary-0123456789")
+    ray = FakeRay()
+    run(ray)
+    assert {type(item).__name__ for item in ray.sent} == {"Parcel", "Limits", "tuple"}
+    assert b"canary" not in pickle.dumps(ray.sent)
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3, 7, 64, 100])
+def test_limits_are_divided(workers: int) -> None:
+    """Together they are the whole; where that is less than one each, one each."""
+    whole = Limits(in_flight=64, calls_per_minute=500, tokens_per_minute=90_001)
+    parts = divided(whole, workers)
+    assert len(parts) == workers
+    for name, value in whole.model_dump().items():
+        shares = [getattr(part, name) for part in parts]
+        assert sum(shares) == max(value, workers)
+        assert max(shares) - min(shares) <= 1
+
+
+def test_limits_that_are_not_set_stay_so() -> None:
+    """No bound is no bound for anybody."""
+    assert divided(Limits(), 3)[0].calls_per_minute is None
+
+
+def test_a_worker_knows_nothing_of_ray() -> None:
+    """It is a plain class, and importing the engine imports no Ray."""
+    assert Worker.__module__ == "valuesim_dspy.ray_engine.worker"
+    assert not hasattr(Worker, "remote")

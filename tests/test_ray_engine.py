@@ -1,0 +1,146 @@
+"""A Ray of two workers on this machine: the local engine's rows, also when a worker is killed."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import TESTS
+from loopback import LoopbackServer, Messages
+from saving import compiled, manifest
+from simulated import journal_of, rows_of, run_here, small_plan, write_people
+
+from benchmarks.prefix_share import lexical_reply
+from valuesim_dspy.cache import ResponseCache
+from valuesim_dspy.errors import BudgetExceededError, ConfigError, MissingDataError
+from valuesim_dspy.limits import Limits
+from valuesim_dspy.lm import make_lm
+from valuesim_dspy.loading import save_program
+from valuesim_dspy.outcomes import Outcome
+from valuesim_dspy.plan import Opened, Plan, open_plan
+from valuesim_dspy.ray_engine import run_on_ray
+from valuesim_dspy.ray_engine.session import ray_session
+from valuesim_dspy.simulate import run_rows
+from valuesim_dspy.usage import Budget, Meter
+
+pytestmark = [
+    pytest.mark.slow,
+    # Found and not imported: what Ray reads from the environment, the engine sets before.
+    pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed"),
+]
+
+CANARY = "sk-canary-0123456789abcdef"
+PEOPLE = 12
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What driver and workers can both read."""
+    return tmp_path_factory.mktemp("shared")
+
+
+@pytest.fixture(scope="module")
+def survey(shared: Path) -> Path:
+    """A synthetic survey there."""
+    return write_people(shared)
+
+
+@pytest.fixture(scope="module")
+def ray(shared: Path) -> Iterator[Any]:
+    """A Ray of two workers, with a home of its own and a key in its environment."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", f"{TESTS.parent}{os.pathsep}{TESTS}")
+        patch.setenv("HOME", str(shared))
+        patch.setenv("XDG_CACHE_HOME", str(shared / "cache"))
+        patch.setenv("SERVER_KEY", CANARY)
+        patch.delenv("RAY_ADDRESS", raising=False)
+        with ray_session(2) as connected:
+            yield connected
+
+
+def answer(messages: Messages) -> str:
+    """Answer as the embedded model does; the trial call shows it nothing to read."""
+    return lexical_reply(messages) if len(messages) > 1 else "ready"
+
+
+def asked_here(opened: Opened, path: Path) -> list[tuple[int, dict[str, Any]]]:
+    """Return the rows of the local engine."""
+    with journal_of(opened, path) as journal, ResponseCache().installed():
+        run_rows(opened, journal, lm=make_lm(opened.plan.lm))
+        return rows_of(journal)
+
+
+def served(survey: Path, server: LoopbackServer, **known: Any) -> Plan:
+    """Return a plan whose model is behind a server."""
+    role = {"model": "openai/test", "api_base": server.url, "num_retries": 0}
+    role |= known.pop("role", {})
+    return small_plan(survey, program="single", sample=PEOPLE, lm=role, **known)
+
+
+def test_rows_are_those_of_the_local_engine(ray: Any, survey: Path, tmp_path: Path) -> None:
+    """Two workers share the requests; none is sent twice."""
+    with LoopbackServer(answer) as server:
+        opened = open_plan(plan := served(survey, server))
+        told: list[Outcome] = []
+        with journal_of(opened, tmp_path / "ray") as journal:
+            run_on_ray(plan, opened, journal, workers=2, on_outcome=told.append)
+            rows = rows_of(journal)
+        sent = len(server.requests)
+        assert rows == asked_here(opened, tmp_path / "local")
+        here = len(server.requests) - sent
+    assert len(told) == len(rows) == 2 * PEOPLE
+    assert {row["status"] for _, row in rows} == {"answered"}
+    trials = 2
+    assert sent == here + trials
+
+
+def test_the_embedded_model_answers_on_ray_too(ray: Any, survey: Path, tmp_path: Path) -> None:
+    """A saved program is sent as its files; what the driver began, workers finish."""
+    folder = save_program(compiled("single"), tmp_path / "program", manifest("single"))
+    plan = small_plan(survey, program=str(folder))
+    opened = open_plan(plan)
+    with journal_of(opened, tmp_path / "ray") as journal:
+        run_here(opened, journal, at=[1, 4])
+        run_on_ray(plan, opened, journal, workers=2)
+        rows = rows_of(journal)
+    assert rows == asked_here(opened, tmp_path / "local")
+    assert {row["calls"] for _, row in rows} != {0}
+
+
+def test_a_killed_worker_costs_nothing_but_what_was_under_way(
+    ray: Any, survey: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """SIGKILL in the middle: every row once, few requests more."""
+    in_flight = 4
+    with LoopbackServer(answer) as server:
+        opened = open_plan(plan := served(survey, server))
+        told: list[Outcome] = []
+        caplog.set_level("DEBUG", "valuesim_dspy.ray_engine")
+
+        def kill_one(outcome: Outcome) -> None:
+            told.append(outcome)
+            if len(told) == 5:
+                (found, *_) = re.findall(r"is process (\d+) on", caplog.text)
+                os.kill(int(found), signal.SIGKILL)
+
+        with journal_of(opened, tmp_path / "ray") as journal:
+            limits = Limits(in_flight=2 * in_flight)
+            run_on_ray(plan, opened, journal, workers=2, limits=limits, on_outcome=kill_one)
+            rows = rows_of(journal)
+        sent = len(server.requests)
+        assert rows == asked_here(opened, tmp_path / "local")
+        here = len(server.requests) - sent
+    assert len(told) == 2 * PEOPLE
+    assert max(Counter((o.respondent, o.question) for o in told).values()) == 1
+    trials = 3
+    assert here + trials <= sent <= here + trials + in_flight

@@ -1,0 +1,214 @@
+"""Whatever ends a simulation, the same command goes on: no answer lost, none twice, little paid."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from killing import Model, Nursery
+from loopback import LoopbackServer
+
+from valuesim_dspy.journal import Journal
+from valuesim_dspy.outcomes import Outcome
+from valuesim_dspy.survey.synthetic import write_synthetic
+
+pytestmark = pytest.mark.slow
+KILLS, MOST = 20, 5
+IN_FLIGHT = 2
+"""Calls that may be answered and not yet kept when a process dies."""
+QUESTIONS, PEOPLE = "Q57,Q69,Q70,Q182", 6
+ROWS = 4 * PEOPLE
+OUT = "answers.parquet"
+
+
+@dataclass(frozen=True, eq=False)
+class World:
+    """Where simulations are run: a survey, a server, and what comes out undisturbed."""
+
+    nursery: Nursery
+    model: Model
+    url: str
+    folder: Path
+
+    def home(self, name: str) -> Path:
+        """Return a new home."""
+        home = self.folder / name
+        home.mkdir()
+        return home
+
+    def simulate(self, home: Path, *more: str, **ending: int) -> int:
+        """Run the command, with what ends it; return its status."""
+        arguments = [
+            "simulate", "--survey", str(self.folder / "people.csv"), "--questions", QUESTIONS,
+            "--sample", str(PEOPLE), "--model", "openai/test", "--api-base", self.url,
+            "--in-flight", str(IN_FLIGHT), "--out", OUT, *more,
+        ]  # fmt: skip
+        return self.nursery.run(home, arguments, self.model, **ending)
+
+    @cached_property
+    def calm(self) -> tuple[pd.DataFrame, int, int]:
+        """The output of an undisturbed run, its requests, and its events."""
+        home, before = self.home("calm"), self.model.asked
+        assert self.simulate(home) == 0, (home / "err").read_text()
+        table = output(home)
+        assert len(table) == ROWS and set(table["status"]) == {"answered"}
+        return table, self.model.asked - before, int((home / "events").read_text())
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """One nursery and one server for all tests."""
+    folder, model = tmp_path_factory.mktemp("world"), Model()
+    write_synthetic(folder / "people.csv", 40, seed=3)
+    with LoopbackServer(model) as server, Nursery() as nursery:
+        yield World(nursery, model, server.url, folder)
+
+
+def output(home: Path) -> pd.DataFrame:
+    """Return what was written, without what depends on the clock and on who paid."""
+    table = pd.read_parquet(home / OUT)
+    assert not table.duplicated(["respondent", "question"]).any()
+    return table.drop(columns=["seconds", "paid", "paid_tokens"])
+
+
+def kept(home: Path, copy: Path) -> dict[int, Outcome]:
+    """Return what a killed process had kept, from a copy: looking mends nothing."""
+    copy.mkdir()
+    for file in home.glob(f"{OUT}.journal*"):
+        shutil.copy(file, copy)
+    path = copy / f"{OUT}.journal"
+    if not path.exists() or not path.stat().st_size:
+        return {}
+    with Journal(path) as journal:
+        return dict(journal.outcomes())
+
+
+def test_killed_at_twenty_random_moments_it_ends_as_if_undisturbed(
+    world: World, tmp_path: Path
+) -> None:
+    """Amid calls and amid writing, up to five times in a run; what was kept stays as it is."""
+    calm, requests, events = world.calm
+    rng, kills, runs = random.Random("kills of simulate"), 0, 0
+    while kills < KILLS:
+        home, known = world.home(f"killed-{runs}"), dict[int, Outcome]()
+        world.model.asked, begun, left = 0, kills, requests
+        while kills < KILLS and kills - begun < MOST:
+            at = rng.randint(1, max(1, left)) if kills % 2 else 0
+            status = world.simulate(home, request=at, event=0 if at else rng.randint(1, events))
+            if status == 0:
+                break
+            assert status == -signal.SIGKILL, (home / "err").read_text()
+            kills, left = kills + 1, requests - world.model.asked
+            now = kept(home, tmp_path / f"copy-{kills}")
+            assert known.items() <= now.items()
+            known = now
+        assert world.simulate(home) == 0, (home / "err").read_text()
+        pd.testing.assert_frame_equal(output(home), calm)
+        assert requests <= world.model.asked <= requests + (kills - begun) * IN_FLIGHT
+        with Journal(home / f"{OUT}.journal") as journal:
+            assert known.items() <= dict(journal.outcomes()).items()
+        runs += 1
+    assert runs >= KILLS // MOST
+
+
+def line_of(home: Path, file: str = "err") -> str:
+    """Return what was said, which is one line."""
+    text = (home / file).read_text()
+    assert text.count("\n") == 1, text
+    return text
+
+
+@pytest.mark.parametrize("ending", [signal.SIGSEGV, signal.SIGTERM])
+def test_a_crash_and_an_end_by_a_scheduler_are_like_a_kill(world: World, ending: int) -> None:
+    """Whoever ends the process: it goes on, and what is asked again was in flight."""
+    calm, requests, _ = world.calm
+    home, world.model.asked, world.model.signal = world.home(f"signal-{ending}"), 0, ending
+    assert world.simulate(home, request=requests // 2) == -ending
+    world.model.signal = signal.SIGKILL
+    assert world.simulate(home) == 0
+    pd.testing.assert_frame_equal(output(home), calm)
+    assert requests <= world.model.asked <= requests + IN_FLIGHT
+
+
+def test_at_ctrl_c_it_says_what_is_kept_and_goes_on(world: World) -> None:
+    """Status 130 and one line, no traceback; what was in flight is not asked again."""
+    calm, requests, _ = world.calm
+    home, world.model.asked, world.model.signal = world.home("interrupted"), 0, signal.SIGINT
+    assert world.simulate(home, request=requests // 2) == 130
+    world.model.signal = signal.SIGKILL
+    assert "rows are left, the others are kept in" in line_of(home)
+    assert not (home / OUT).exists() and world.model.asked < requests
+    assert world.simulate(home) == 0
+    pd.testing.assert_frame_equal(output(home), calm)
+    assert requests <= world.model.asked <= requests + IN_FLIGHT
+
+
+def test_on_a_full_disk_it_stops_and_goes_on_when_there_is_room(
+    world: World, tmp_path: Path
+) -> None:
+    """Status 2 and a line that says what to do; what was kept is not asked again."""
+    calm, requests, _ = world.calm
+    home, world.model.asked = world.home("full"), 0
+    assert world.simulate(home, largest=90_000) == 2
+    (said,) = [line for line in (home / "err").read_text().splitlines() if "make room" in line]
+    assert "Traceback" not in (home / "err").read_text()
+    assert f"{OUT}.journal: no more answers can be kept" in said
+    known = kept(home, tmp_path / "copy")
+    assert 0 < len(known) < ROWS and not (home / OUT).exists()
+    assert world.simulate(home) == 0
+    pd.testing.assert_frame_equal(output(home), calm)
+    with Journal(home / f"{OUT}.journal") as journal:
+        assert known.items() <= dict(journal.outcomes()).items()
+
+
+def test_other_arguments_are_refused_with_what_differs(world: World) -> None:
+    """Nothing is asked and nothing changed; with the first ones it goes on."""
+    calm, requests, _ = world.calm
+    home = world.home("other")
+    assert world.simulate(home, request=requests // 2) == -signal.SIGKILL
+    before = world.model.asked
+    assert world.simulate(home, "--seed", "7", "--hide", "battery") == 2
+    said = line_of(home)
+    assert "seed (kept 42, given 7)" in said and "hide (kept question, given battery)" in said
+    assert world.model.asked == before
+    assert world.simulate(home) == 0
+    pd.testing.assert_frame_equal(output(home), calm)
+
+
+def test_a_second_process_is_refused_at_once(world: World) -> None:
+    """While one works on a journal another stops in one line, and the first loses nothing."""
+    calm, requests, _ = world.calm
+    home = world.home("second")
+    assert world.simulate(home, request=requests // 2) == -signal.SIGKILL
+    before = world.model.asked
+    with Journal(home / f"{OUT}.journal") as journal:
+        count = journal.count
+        assert world.simulate(home) == 2
+        assert "another process works on it" in line_of(home)
+        assert list(dict(journal.outcomes())) and journal.count == count
+    assert world.model.asked == before
+    assert world.simulate(home) == 0
+    pd.testing.assert_frame_equal(output(home), calm)
+
+
+def test_parts_of_which_one_was_killed_are_merged_into_the_same(world: World) -> None:
+    """A merge refuses what is not done, and then writes what an undisturbed run wrote."""
+    calm, requests, _ = world.calm
+    home = world.home("parts")
+    merge = ("merge", "--out", OUT)
+    assert world.simulate(home, "--shard", "1/2") == 0
+    assert world.nursery.run(home, merge, world.model) == 2
+    assert "1 of 2 parts of answers.parquet have no journal: 2" in line_of(home)
+    assert world.simulate(home, "--shard", "2/2", request=requests // 4) == -signal.SIGKILL
+    assert world.nursery.run(home, merge, world.model) == 2
+    assert "rows are not done: 2/2 (" in line_of(home)
+    assert world.simulate(home, "--shard", "2/2") == 0
+    assert world.nursery.run(home, merge, world.model) == 0
+    pd.testing.assert_frame_equal(output(home), calm)

@@ -1,0 +1,172 @@
+"""The output of a simulation: finished rows as one private parquet or CSV file."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from valuesim_dspy.errors import ConfigError, MissingDataError
+from valuesim_dspy.sharding import merged
+from valuesim_dspy.survey.codebook import Codebook, load_codebook, packaged_codebooks
+from valuesim_dspy.survey.exporting import SIMULATED_NOTE
+
+if TYPE_CHECKING:
+    from valuesim_dspy.journal import Journal
+    from valuesim_dspy.outcomes import Outcome
+
+SUFFIXES = (".parquet", ".csv")
+ROWS = 10_000
+"""Rows of a row group: what is in memory at once."""
+COLUMNS = {
+    "respondent": "string",
+    "interview": "string",
+    "country": "string",
+    "question": "string",
+    "answer": "int32",
+    "answer_label": "string",
+    "probabilities": "string",
+    "truth": "int32",
+    "status": "string",
+    "reason": "string",
+    "decision": "string",
+    "views": "string",
+    "calls": "int32",
+    "paid": "int32",
+    "tokens": "int64",
+    "paid_tokens": "int64",
+    "fidelity": "float64",
+    "seconds": "float64",
+}
+"""Name of a column of the output to its type; `interview` is there only where it is asked for."""
+
+Table = dict[str, list[Any]]
+
+
+def check_output(out: Path) -> Path:
+    """Return where answers will be written.
+
+    Raises:
+        ConfigError: The suffix is neither .parquet nor .csv, or it is a folder.
+        MissingDataError: The folder it would be in is not there.
+    """
+    if out.suffix.lower() not in SUFFIXES or out.is_dir():
+        raise ConfigError(f"{out} names no output file", key="--out", allowed=SUFFIXES)
+    if not out.parent.is_dir():
+        raise MissingDataError(f"there is no folder {out.parent}", "make it first")
+    return out
+
+
+def write_answers(
+    journals: Sequence[Journal],
+    out: Path,
+    *,
+    codebook: Codebook | None = None,
+    interview: Callable[[int], str] | None = None,
+) -> Path:
+    """Write finished rows in the order of their numbers, a row group at a time.
+
+    The file appears whole or not at all, readable by its owner only.
+
+    Args:
+        journals: One journal, or those of all parts of a run.
+        out: The file: .parquet or .csv.
+        codebook: Where the options' labels stand; by default the packaged one that the run was
+            made with. Where neither is there, the labels of its questions are left out.
+        interview: From a row's number to the survey's own number of its interview, to be
+            written beside the salted key.
+
+    Raises:
+        ConfigError: The suffix is of no format, or the disk is full.
+    """
+    check_output(out)
+    arguments = journals[0].arguments
+    names = [name for name in COLUMNS if interview is not None or name != "interview"]
+    label = _labels(arguments, codebook)
+    rows = (
+        [_cell(name, number, outcome, label, interview) for name in names]
+        for number, outcome in merged(journals)
+    )
+    write = _write_csv if out.suffix.lower() == ".csv" else _write_parquet
+    handle, draft = tempfile.mkstemp(prefix=f".{out.name}-", dir=out.parent)
+    os.close(handle)
+    try:
+        write(Path(draft), names, rows, arguments)
+        Path(draft).replace(out)
+    except OSError as error:
+        raise ConfigError(f"{out} cannot be written: {error.strerror or error}") from None
+    finally:
+        Path(draft).unlink(missing_ok=True)
+    return out
+
+
+def _cell(
+    name: str,
+    number: int,
+    outcome: Outcome,
+    label: Callable[[str, int | None], str | None],
+    interview: Callable[[int], str] | None,
+) -> Any:
+    if name == "interview" and interview is not None:
+        return interview(number)
+    if name == "answer_label":
+        return label(outcome.question, outcome.answer)
+    value = getattr(outcome, name)
+    if not isinstance(value, Mapping):
+        return value
+    return json.dumps({str(key): item for key, item in value.items()}) if value else ""
+
+
+def _labels(
+    arguments: Mapping[str, Any], codebook: Codebook | None
+) -> Callable[[str, int | None], str | None]:
+    """Return what finds the label of a code, of the codebook's questions and of one's own."""
+    own = json.loads(arguments.get("own") or "{}")
+    known = {id: question["options"] for id, question in own.items()}
+    id, _, digest = str(arguments.get("codebook", "")).partition(" ")
+    if codebook is None and id in packaged_codebooks() and load_codebook(id).digest == digest:
+        codebook = load_codebook(id)
+    for question in codebook or ():
+        known[question.id] = {str(option.code): option.label for option in question.options}
+
+    def label(question: str, code: int | None) -> str | None:
+        return known.get(question, {}).get(str(code))
+
+    return label
+
+
+def _batches(rows: Iterator[list[Any]]) -> Iterator[list[list[Any]]]:
+    while batch := list(islice(rows, ROWS)):
+        yield batch
+
+
+def _write_parquet(
+    path: Path, names: list[str], rows: Iterator[list[Any]], arguments: Mapping[str, Any]
+) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    told = {"note": SIMULATED_NOTE, "arguments": json.dumps(arguments, ensure_ascii=False)}
+    types = [(name, pa.type_for_alias(COLUMNS[name])) for name in names]
+    schema = pa.schema(types, metadata={f"valuesim.{key}": text for key, text in told.items()})
+    with pq.ParquetWriter(path, schema) as writer:
+        for batch in _batches(rows):
+            columns = (
+                pa.array(column, type=kind)
+                for column, (_, kind) in zip(zip(*batch, strict=True), types, strict=True)
+            )
+            writer.write_table(pa.Table.from_arrays(list(columns), schema=schema))
+
+
+def _write_csv(
+    path: Path, names: list[str], rows: Iterable[list[Any]], arguments: Mapping[str, Any]
+) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(names)
+        writer.writerows(rows)

@@ -1,0 +1,195 @@
+"""One call that may have to be paid: its turn, its place in the budget, its attempts, its count."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import dspy
+
+from valuesim_dspy.callscope import CallScope, Reported, is_stopping, predictor_name
+from valuesim_dspy.errors import ConfigError, ValueSimError
+from valuesim_dspy.preflight import dead, ends_run, explained, is_fault, scrub
+from valuesim_dspy.retrying import Attempts, describe_kind
+from valuesim_dspy.throttle import Slot, StoppedError
+from valuesim_dspy.usage import Usage, estimate_tokens, text_of
+
+if TYPE_CHECKING:
+    from valuesim_dspy.metered import MeteredLM
+
+
+class NoSlotError(Exception):
+    """A call that must not block its thread has to wait for its turn first.
+
+    Args:
+        tokens: What it will take.
+    """
+
+    def __init__(self, tokens: int) -> None:
+        self.tokens = tokens
+        super().__init__("this call has to wait for its turn")
+
+
+@dataclass(eq=False)
+class PaidCall:
+    """One call of an LM, from before the cache is asked to its last attempt.
+
+    Attributes:
+        lm: Who is called.
+        scope: What cache and engine know of the call.
+        planned: At least what it will take.
+        text: The prompt.
+        kwargs: What the LM is called with.
+        attempts: How often it may be tried.
+        reserved: Whether its place in the budget is taken.
+        slot: Its turn, while an attempt is under way.
+        told: Until when the endpoint asked it to wait, where it did.
+    """
+
+    lm: MeteredLM
+    scope: CallScope
+    planned: Usage
+    text: str
+    kwargs: dict[str, Any]
+    attempts: Attempts
+    reserved: bool = False
+    slot: Slot | None = None
+    told: float = 0.0
+
+    def reserve(self) -> None:
+        """Wait for a turn and take a place in the budget; before every paid attempt.
+
+        Raises:
+            BudgetExceededError: The budget is spent.
+            ConfigError: The run was stopped, or the endpoint is dead.
+            NoSlotError: It is not this call's turn, and it must not wait here.
+        """
+        if is_stopping():
+            raise StoppedError("the run was stopped before this call was made")
+        throttle = self.lm.throttle
+        if throttle is not None and self.slot is None:
+            tokens = self.planned.prompt_tokens
+            take = throttle.take if self.scope.waits else throttle.offer
+            self.slot = take(tokens, self.told)
+            if self.slot is None:
+                raise NoSlotError(tokens)
+        if not self.reserved:
+            self.lm.meter.reserve(self.planned)
+            self.reserved = True
+
+    def rest(self, used: int | None = None) -> None:
+        """Give the turn back."""
+        if self.slot is not None and self.lm.throttle is not None:
+            slot, self.slot, self.told = self.slot, None, self.slot.told
+            self.lm.throttle.give_back(slot, used)
+
+    def release(self) -> None:
+        """Give back what is still held."""
+        self.rest()
+        if self.reserved:
+            self.lm.meter.release(self.planned)
+            self.reserved = False
+
+    def failed(self, error: dspy.LMError) -> float | None:
+        """Learn from a failed attempt.
+
+        Returns:
+            The seconds until the next attempt; None where there is none.
+
+        Raises:
+            ConfigError: The endpoint is dead, or does not know the model.
+            MissingDataError: The key is absent or refused.
+        """
+        stop = self._stop(error)
+        if stop is not None:
+            if self.lm.throttle is not None:
+                self.lm.throttle.stop(stop)
+            self.lm.meter.fail()
+            scrub(error, self.lm.connection.get("api_key"))
+            raise stop from error
+        if self.scope.samples and self.scope.at > 0:
+            # Some of several samples came: the others have all their attempts before them.
+            self.attempts.failed = 0
+        seconds = self.attempts.again(error)
+        if seconds is not None and self.lm.throttle is not None:
+            self.lm.throttle.tried_again()
+        self.scope.at = 0
+        return seconds
+
+    def _stop(self, error: dspy.LMError) -> ValueSimError | None:
+        throttle = self.lm.throttle
+        if throttle is None:
+            return None
+        ends = ends_run(error)
+        if ends or (ends is None and throttle.denied()):
+            return explained(self.lm, error)
+        if isinstance(error, dspy.LMRateLimitError) and self.slot is not None:
+            throttle.refused(self.slot, error.retry_after)
+        if is_fault(error) and throttle.failed():
+            return dead(self.lm, describe_kind(error), throttle.patience)
+        return None
+
+    def answered(self, outputs: Any) -> Any:
+        """Count the call and hand its outputs on."""
+        took = self.scope.reported or Reported(self.planned.calls)
+        estimated = took.prompt_tokens is None or took.completion_tokens is None
+        if estimated:
+            written = estimate_tokens(text_of(outputs))
+            took = took._replace(
+                prompt_tokens=self.planned.prompt_tokens, completion_tokens=written
+            )
+        usage = priced(self.lm, took)
+        if estimated:
+            usage += Usage(estimated_calls=took.calls)
+        paid = not self.scope.hit
+        if self.slot is not None and self.lm.throttle is not None:
+            self.lm.throttle.succeeded(self.slot)
+        if paid and self.lm.prefixes is not None:
+            self.lm.prefixes.sent(self.text)
+            self.lm.prefixes.read(took.cached_tokens)
+        self.rest(usage.tokens if paid else None)
+        planned = self.planned if self.reserved else None
+        self.reserved = False
+        self.lm.meter.record(
+            usage, paid=paid, predictor=predictor_name(), planned=planned, key=self.scope.key
+        )
+        return outputs
+
+
+def planned(lm: MeteredLM, text: str, kwargs: Mapping[str, Any]) -> Usage:
+    """Return at least what a call will take.
+
+    Args:
+        lm: Who is called.
+        text: The prompt.
+        kwargs: What it is called with, besides its own settings.
+
+    Raises:
+        ConfigError: Prompt and answer do not fit the context.
+    """
+    settings = {**lm.kwargs, **kwargs}
+    tokens = estimate_tokens(text)
+    answer = settings.get("max_tokens") or settings.get("max_completion_tokens")
+    answer = answer or lm.role.max_tokens
+    if tokens + answer > lm.role.context:
+        raise ConfigError(
+            f"a prompt of about {tokens} tokens and max_tokens={answer} for its answer do not "
+            f"fit a context of {lm.role.context}; give a larger context if the model has "
+            "one, or fewer facts or demos",
+            key=f"{lm.name}.context",
+        )
+    samples = settings.get("n") or 1
+    return priced(lm, Reported(samples, samples * tokens, 0, 0.0))
+
+
+def priced(lm: MeteredLM, took: Reported) -> Usage:
+    """Return what a call took with its price: the role's, else the one DSPy knows."""
+    prompt, completion = took.prompt_tokens or 0, took.completion_tokens or 0
+    rates = (lm.role.usd_per_million_input, lm.role.usd_per_million_output)
+    usd = took.usd
+    if lm.role.offline:
+        usd = 0.0
+    elif rates[0] is not None and rates[1] is not None:
+        usd = (prompt * rates[0] + completion * rates[1]) / 1e6
+    return Usage(took.calls, prompt, completion, usd, took.calls if usd is None else 0)

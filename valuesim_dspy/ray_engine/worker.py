@@ -1,0 +1,222 @@
+"""What runs on a worker: it opens the plan it was sent and answers people of it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import dspy
+
+from valuesim_dspy.asked import Row
+from valuesim_dspy.cache import ResponseCache
+from valuesim_dspy.errors import ConfigError, MissingDataError, ValueSimError, shown
+from valuesim_dspy.finding import MANIFEST_FILE, find_program
+from valuesim_dspy.limits import Limits
+from valuesim_dspy.lm import make_lm, preflight
+from valuesim_dspy.loop import stream_cases, threads_for
+from valuesim_dspy.manifest import versions
+from valuesim_dspy.outcomes import Outcome
+from valuesim_dspy.plan import TOGETHER, Opened, Plan, open_plan
+from valuesim_dspy.program import VARIANTS
+from valuesim_dspy.state import PROGRAM_FILE
+from valuesim_dspy.store import cache_location
+from valuesim_dspy.usage import Meter, Usage
+
+RECENT = 100_000
+"""Requests that a worker remembers, to tell one that comes again."""
+
+Told = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """All that a worker is sent: plain values, and nothing secret.
+
+    Args:
+        plan: The plan as JSON; its files are named by absolute paths.
+        program: The files of a saved program by name; none where the plan names a variant.
+        arguments: What the driver's plan comes to, which the worker's must equal.
+        versions: Of the packages that decide what is asked.
+    """
+
+    plan: str
+    program: Mapping[str, str]
+    arguments: Mapping[str, Any]
+    versions: Mapping[str, str]
+
+
+def pack(plan: Plan, opened: Opened) -> Parcel:
+    """Return what workers are sent.
+
+    Raises:
+        MissingDataError: The program is not there any more.
+    """
+    program = {}
+    if plan.program not in (*VARIANTS, TOGETHER):
+        folder = find_program(plan.program)
+        program = {n: (folder / n).read_text("utf-8") for n in (PROGRAM_FILE, MANIFEST_FILE)}
+    named = {name: getattr(plan, name) for name in ("survey", "codebook", "wording")}
+    files = {
+        name: str(Path(at).resolve()) for name, at in named.items() if at and Path(at).exists()
+    }
+    return Parcel(
+        plan=plan.model_copy(update=files).model_dump_json(),
+        program=program,
+        arguments=opened.arguments(),
+        versions=versions(),
+    )
+
+
+def divided(limits: Limits, workers: int) -> list[Limits]:
+    """Return each worker's part of the limits: together the whole, but at least one each.
+
+    Args:
+        limits: Of the whole run.
+        workers: Among how many they are divided.
+    """
+
+    bounds: dict[str, int] = limits.model_dump(exclude_none=True)
+    return [
+        Limits(**{name: max(1, (bound + i) // workers) for name, bound in bounds.items()})
+        for i in range(workers)
+    ]
+
+
+class Worker:
+    """Answers chunks of a plan in one process; Ray makes it, and it does not know of Ray.
+
+    Args:
+        parcel: What is asked.
+        limits: Its part of the limits.
+    """
+
+    def __init__(self, parcel: Parcel, limits: Limits) -> None:
+        self._parcel, self._limits = parcel, limits
+        self._needed, self._paid = Usage(), Usage()
+
+    def open(self) -> Told:
+        """Open the plan and try the model; return who this is, or the error that ends the run."""
+        try:
+            _check("packages", versions(), self._parcel.versions, "install the same versions")
+            self._opened = _open_parcel(self._parcel)
+            role = self._opened.plan.lm
+            _check("things to ask", self._opened.arguments(), self._parcel.arguments, _SAME)
+            meter = Meter("task_lm", recent=RECENT)
+            self._lm = make_lm(role, name="task_lm", meter=meter, limits=self._limits)
+            self._cache = ResponseCache(cache_location())
+            with self._asking():
+                preflight(self._lm)
+        except ValueSimError as error:
+            return stop_of(error)
+        return self._tell([]) | {"pid": os.getpid(), "host": socket.gethostname()}
+
+    def answer(self, at: Sequence[int], done: Sequence[int]) -> Iterator[Told]:
+        """Answer the rows of some people.
+
+        Args:
+            at: Places in the plan's positions.
+            done: Numbers of the rows that are not asked.
+
+        Yields:
+            Rows with what they took as soon as they are there, or an error that ends the run.
+        """
+        lm, skipped = self._lm, list[tuple[int, Outcome]]()
+        threads = threads_for(lm)
+        rows = self._opened.rows(at, frozenset(done).__contains__, threads=threads)
+        asked = _asked(rows, skipped)
+        try:
+            stream = stream_cases(self._opened.program, asked, lm=lm, threads=threads)
+            with self._asking(), closing(stream):
+                for number, outcome in stream:
+                    yield self._tell([(number, outcome)])
+            yield self._tell(skipped)
+        except ValueSimError as error:
+            yield stop_of(error)
+
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        with self._cache.installed(), dspy.context(lm=self._lm, disable_history=True):
+            yield
+
+    def _tell(self, rows: Sequence[tuple[int, Outcome]]) -> Told:
+        """Return rows as plain values, with what was paid and found since the last ones."""
+        meter = self._lm.meter
+        needed, paid = _since(self._needed, meter.needed), _since(self._paid, meter.paid)
+        self._needed, self._paid = self._needed + needed, self._paid + paid
+        return {
+            "rows": [(number, asdict(outcome)) for number, outcome in rows],
+            "paid": paid.as_dict(),
+            "cached": _since(paid, needed).as_dict(),
+        }
+
+
+_SAME = (
+    "survey, codebook and program must be the same files on every machine, and the model's "
+    "address the same in every environment"
+)
+
+
+def _check(what: str, here: Mapping[str, Any], wanted: Mapping[str, Any], advice: str) -> None:
+    differ = [
+        f"{name} is {shown(here.get(name))!r} and not {shown(wanted.get(name))!r}"
+        for name in dict.fromkeys((*wanted, *here))
+        if here.get(name) != wanted.get(name)
+    ]
+    if differ:
+        raise ConfigError(
+            f"a worker has other {what} than the driver: {'; '.join(differ)}; {advice}"
+        )
+
+
+def _open_parcel(parcel: Parcel) -> Opened:
+    plan = Plan.model_validate_json(parcel.plan)
+    if not parcel.program:
+        return open_plan(plan)
+    # Private, and gone once it is read: demos may be answers of people.
+    folder = Path(tempfile.mkdtemp(prefix="valuesim-program-"))
+    try:
+        for name, text in parcel.program.items():
+            (folder / name).write_text(text, encoding="utf-8")
+        return open_plan(plan.model_copy(update={"program": str(folder)}))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _asked(
+    rows: Iterator[Row], skipped: list[tuple[int, Outcome]]
+) -> Iterator[tuple[int, dspy.Example]]:
+    """Yield the rows to be asked and put the others aside."""
+    for number, row in rows:
+        if isinstance(row, Outcome):
+            skipped.append((number, row))
+        else:
+            yield number, row
+
+
+def _since(before: Usage, now: Usage) -> Usage:
+    known = before.usd is not None and now.usd is not None
+    usd = (now.usd or 0.0) - (before.usd or 0.0) if known else None
+    counts = {n: v - vars(before)[n] for n, v in vars(now).items() if n != "usd"}
+    return Usage(**counts, usd=usd)
+
+
+def stop_of(error: ValueSimError) -> Told:
+    """Return an error as plain values that `error_of` reads, with the machine it came from."""
+    where = f"(on the Ray worker {socket.gethostname()})"
+    if isinstance(error, MissingDataError):
+        return {"stop": "missing", "told": [error.what, f"{error.how} {where}"]}
+    kind = "config" if isinstance(error, ConfigError) else "other"
+    return {"stop": kind, "told": [f"{error} {where}"]}
+
+
+def error_of(told: Told) -> ValueSimError:
+    """Return the error that a worker told."""
+    kinds = {"missing": MissingDataError, "config": ConfigError}
+    return kinds.get(told["stop"], ValueSimError)(*told["told"])

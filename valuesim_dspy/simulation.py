@@ -1,0 +1,286 @@
+"""One simulation from its plan to its output: agreed to, run, taken up again, told."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from valuesim_dspy.answers_file import check_output, write_answers
+from valuesim_dspy.cache import ResponseCache
+from valuesim_dspy.config import JobConfig
+from valuesim_dspy.errors import BudgetExceededError, ConfigError
+from valuesim_dspy.estimating import estimate, money, prices, span
+from valuesim_dspy.journal import STATUSES, Journal, Shard
+from valuesim_dspy.lm import MeteredLM, make_lm, preflight, require_consent
+from valuesim_dspy.outcomes import Outcome
+from valuesim_dspy.plan import Opened, Plan, compiled_on, open_plan
+from valuesim_dspy.progress import Progress
+from valuesim_dspy.sharding import journal_path
+from valuesim_dspy.simulate import run_rows
+from valuesim_dspy.store import cache_location
+from valuesim_dspy.usage import Budget, Meter, Usage
+
+log = logging.getLogger(__name__)
+
+AGAIN = ("failed", "invalid")
+INTERRUPTED = 130
+REASONS = 5
+RECENT = 100_000
+"""Requests that the meter remembers, to tell one that comes again."""
+
+Say = Callable[[str], object]
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """What is run, and how.
+
+    Args:
+        plan: What is asked of whom.
+        out: Where answers are written.
+        config: Limits, budget, hosts agreed to, and calls above which to ask.
+        shard: The part of the people that is asked; None for all.
+        ids: Whether the survey's interview numbers are written beside the answers.
+        retry_failed: Whether rows without an answer are asked again.
+        agreed: Whether more calls than `config.confirm_calls` were agreed to.
+        workers: Of a Ray cluster, 0 for as many as it has; None runs here.
+    """
+
+    plan: Plan
+    out: Path
+    config: JobConfig
+    shard: Shard | None = None
+    ids: bool = False
+    retry_failed: bool = False
+    agreed: bool = False
+    workers: int | None = None
+
+    @property
+    def journal(self) -> Path:
+        """Where finished rows are kept."""
+        return journal_path(self.out, self.shard)
+
+
+def run_simulation(simulation: Simulation, *, say: Say = print) -> int:
+    """Run, or go on with, a simulation; return an exit status: 0, or 130 at Ctrl-C.
+
+    Args:
+        simulation: What is run.
+        say: Shows a line.
+
+    Raises:
+        BudgetExceededError: The budget is spent; the journal is kept.
+        ConfigError: Something does not fit, or a large estimate was not agreed to.
+        MissingDataError: A file, the program or a key is absent.
+    """
+    _check_out(simulation)
+    opened = open_plan(simulation.plan)
+    at = [
+        i
+        for i in range(len(opened.positions))
+        if simulation.shard is None or simulation.shard.takes(i)
+    ]
+    if not at:
+        raise ConfigError(f"no respondent is in part {simulation.shard}", key="--shard")
+    survey = opened.respondents
+    require_consent(simulation.plan.lm, len(at), survey.synthetic, simulation.config.send_to)
+    if compiled_on(opened):
+        log.warning("people who are simulated may be among those the program was compiled on")
+    with _opened_journal(simulation, opened) as journal:
+        if simulation.retry_failed:
+            journal.drop(AGAIN)
+        left, rows = opened.left(at, journal.is_done)
+        if rows:
+            _agree(simulation, opened, left, rows, say)
+            status = _ask(simulation, opened, journal, left, rows, say)
+            if status:
+                return status
+        else:
+            say(f"all {journal.count:,} rows are done: nothing is asked")
+        return _finish(simulation, opened, journal, say, written=not rows)
+
+
+def _check_out(simulation: Simulation) -> None:
+    out = check_output(simulation.out)
+    if simulation.shard is None and out.exists() and not simulation.journal.exists():
+        raise ConfigError(
+            f"{out} is there already and no simulation wrote it; give another name", key="--out"
+        )
+
+
+@contextmanager
+def _opened_journal(simulation: Simulation, opened: Opened) -> Iterator[Journal]:
+    """Yield the journal; one that is still empty at the end leaves no file behind."""
+    journal = Journal.open(
+        simulation.journal,
+        opened.arguments(),
+        opened.total,
+        shard=simulation.shard,
+        width=len(opened.questions),
+    )
+    try:
+        yield journal
+    finally:
+        is_empty = not journal.count
+        journal.close()
+        # It would refuse the next run's arguments for the sake of nothing.
+        for suffix in ("", "-wal", "-shm") if is_empty else ():
+            Path(f"{journal.path}{suffix}").unlink(missing_ok=True)
+
+
+def _agree(
+    simulation: Simulation, opened: Opened, left: Sequence[int], rows: int, say: Say
+) -> None:
+    role, limit = simulation.plan.lm, simulation.config.confirm_calls
+    cost = estimate(opened, left, rows)
+    say(
+        f"{rows:,} rows of {len(left):,} people to ask; about {span(cost.calls)} calls, "
+        f"{span(cost.tokens)} tokens, {money(cost.usd(prices(role)))}, if nothing is cached"
+    )
+    if not (simulation.agreed or role.in_process) and cost.calls[1] > limit:
+        raise ConfigError(
+            f"up to {cost.calls[1]:,} calls may be needed, more than {limit:,}; "
+            "pass --yes to agree",
+            key="--confirm-calls",
+        )
+
+
+def _ask(
+    simulation: Simulation,
+    opened: Opened,
+    journal: Journal,
+    left: Sequence[int],
+    rows: int,
+    say: Say,
+) -> int:
+    """Ask what is left; say what it took, also where that ends early."""
+    told, start = _Told(), time.monotonic()
+    try:
+        with Progress("simulating", rows) as progress:
+            told.step = progress.step
+            if simulation.workers is None:
+                _ask_here(simulation, opened, journal, left, told)
+            else:
+                _ask_ray(simulation, opened, journal, told)
+    except KeyboardInterrupt:
+        _say_left(journal, told, time.monotonic() - start, say)
+        return INTERRUPTED
+    except BudgetExceededError:
+        _say_left(journal, told, time.monotonic() - start, say)
+        raise
+    for line in [*status_lines([journal]), *told.lines(time.monotonic() - start)]:
+        say(line)
+    return 0
+
+
+class _Told:
+    """What a run takes, as it takes it."""
+
+    def __init__(self) -> None:
+        self.step: Callable[[], object] = lambda: None
+        self.lm: MeteredLM | None = None
+        self._paid = Usage()
+
+    def outcome(self, outcome: Outcome) -> None:
+        self.step()
+        self._paid += Usage(outcome.paid, completion_tokens=outcome.paid_tokens, usd=None)
+
+    def lines(self, seconds: float) -> list[str]:
+        """Return calls, tokens and money, how much of the prompts repeats, and the pace."""
+        paid, lines = self._paid, []
+        if self.lm is not None:
+            needed, paid = self.lm.meter.needed, self.lm.meter.paid
+            lines.append(f"needed: {needed.calls:,} calls, {needed.tokens:,} tokens")
+        price = money(None if paid.usd is None else (paid.usd, paid.usd))
+        pace = f"{paid.calls / seconds:,.1f} calls a second" if seconds > 0 else ""
+        lines.append(f"paid: {paid.calls:,} calls, {paid.tokens:,} tokens, {price}; {pace}")
+        prefixes = getattr(self.lm, "prefixes", None)
+        if prefixes is not None and prefixes.characters:
+            cached = prefixes.cached_tokens
+            told = f"; the server says it had {cached:,} tokens cached" if cached else ""
+            lines.append(f"{prefixes.share:.0%} of what was sent begins like an earlier one{told}")
+        return lines
+
+
+def _ask_here(
+    simulation: Simulation, opened: Opened, journal: Journal, left: Sequence[int], told: _Told
+) -> None:
+    budget = Budget(**simulation.config.budget.model_dump())
+    meter = Meter("task_lm", budget=budget, recent=RECENT)
+    limits = simulation.config.limits
+    told.lm = make_lm(simulation.plan.lm, name="task_lm", meter=meter, limits=limits)
+    with ResponseCache(cache_location()).installed():
+        preflight(told.lm)
+        run_rows(opened, journal, lm=told.lm, at=left, on_outcome=told.outcome)
+
+
+def _ask_ray(simulation: Simulation, opened: Opened, journal: Journal, told: _Told) -> None:
+    from valuesim_dspy.ray_engine import run_on_ray
+
+    run_on_ray(
+        simulation.plan,
+        opened,
+        journal,
+        workers=simulation.workers,
+        limits=simulation.config.limits,
+        on_outcome=told.outcome,
+    )
+
+
+def _say_left(journal: Journal, told: _Told, seconds: float, say: Say) -> None:
+    for line in [*status_lines([journal]), *told.lines(seconds)]:
+        say(line)
+    rows = journal.expected - journal.count
+    print(  # noqa: T201
+        f"stopped: {rows:,} of {journal.expected:,} rows are left, the others are kept in "
+        f"{journal.path}; the same command goes on",
+        file=sys.stderr,
+    )
+
+
+def status_lines(journals: Sequence[Journal]) -> list[str]:
+    """Return how many rows are of which status, and why rows have no answer, most often first."""
+    counts = {name: sum(j.counts().get(name, 0) for j in journals) for name in STATUSES}
+    rows = sum(counts.values())
+    parts = [f"{name} {n:,} ({n / rows:.1%})" for name, n in counts.items() if n]
+    reasons: Counter[tuple[str, str]] = Counter()
+    for journal in journals:
+        reasons.update({(status, why): n for status, why, n in journal.reasons(REASONS)})
+    return [
+        f"rows: {', '.join(parts) or 'none'}",
+        *(f"  {n:,} {status}: {why}" for (status, why), n in reasons.most_common(REASONS)),
+    ]
+
+
+def _finish(
+    simulation: Simulation, opened: Opened, journal: Journal, say: Say, *, written: bool
+) -> int:
+    """Write the output, or say how the parts are put together."""
+    if simulation.shard is not None:
+        say(
+            f"part {simulation.shard} is done and kept in {journal.path}; when all parts are: "
+            f"valuesim merge --out {simulation.out}"
+        )
+        return 0
+    respondents, width = opened.respondents, len(opened.questions)
+
+    def interview(number: int) -> str:
+        return respondents[opened.positions[number // width]].id
+
+    if simulation.ids or not (written and simulation.out.exists()):
+        write_answers(
+            [journal],
+            simulation.out,
+            codebook=respondents.codebook,
+            interview=interview if simulation.ids else None,
+        )
+    say(f"{simulation.out}: {journal.count:,} rows, readable by you only")
+    if simulation.plan.lm.offline:
+        say("The embedded model answered: it shows that the machinery works, no more.")
+    return 0
