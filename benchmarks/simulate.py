@@ -21,6 +21,8 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import chain
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -29,6 +31,7 @@ if str(ROOT) not in sys.path:
 
 import dspy  # noqa: E402
 
+from benchmarks.prefix_share import prompt_text  # noqa: E402
 from benchmarks.simulate_memory import peak_kib  # noqa: E402
 from benchmarks.simulate_rivals import body_of, evaluated, plain_lm, pooled, post  # noqa: E402
 from benchmarks.simulate_runs import (  # noqa: E402
@@ -49,11 +52,20 @@ PARTS = "abcde"
 Figures = dict[str, float]
 
 
-def run_once(server: Server, variant: str, cases: Sequence[Sequence[dspy.Example]]) -> Run:
+def run_once(
+    server: Server,
+    variant: str,
+    cases: Sequence[Sequence[dspy.Example]],
+    *,
+    threads: int | None = None,
+) -> Run:
     """Answer cases as a simulation does, responses cached in a file of its own."""
-    with tempfile.TemporaryDirectory() as folder:
-        with connected(server, Path(folder) / "responses.db") as lm:
-            return measured(server, lm, lambda: streamed(ValueSim(variant), cases, lm))
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        connected(server, Path(folder) / "responses.db") as lm,
+    ):
+        act = partial(streamed, ValueSim(variant), cases, lm, threads=threads)
+        return measured(server, lm, act)
 
 
 def scheduling(answers: int, latency: float = LATENCY) -> Figures:
@@ -101,27 +113,24 @@ def rivals(answers: int, latency: float = LATENCY) -> Figures:
 def framework_time(answers: int) -> Figures:
     """Part c: one call an answer, one after another, the same prompts each way."""
     cases = people(answers)
-    program = ValueSim("single")
+    signature, flat = ValueSim("single").direct.answer.signature, chain.from_iterable(cases)
     prompts = [
-        chat_adapter().format(program.direct.answer.signature, [], program.inputs(example.case))
-        for person in cases
-        for example in person
+        prompt_text(chat_adapter().format(signature, [], ValueSim("single").inputs(each.case)))
+        for each in flat
     ]
 
-    def each(act: Callable[[list[object]], object]) -> Callable[[], Counter[str]]:
+    def each_of(act: Callable[[str], object]) -> Callable[[], Counter[str]]:
         return lambda: Counter("answered" if act(prompt) else "failed" for prompt in prompts)
 
     with serving(0.0) as server:
         link = http.client.HTTPConnection("127.0.0.1", server.port)
-        bare = measured(server, None, each(lambda prompt: post(link, body_of(prompt))))
+        bare = measured(server, None, each_of(lambda told: post(link, body_of(told))))
         link.close()
         with plain_lm(server) as lm, dspy.context(disable_history=True):
-            lm("warm")
-            plain = measured(server, None, each(lambda prompt: lm(messages=prompt)))
-        with tempfile.TemporaryDirectory() as folder:
-            with connected(server, Path(folder) / "responses.db") as ours:
-                streamed(program, [cases[-1][-1:]], ours, threads=1)
-                run = measured(server, ours, lambda: streamed(program, cases, ours, threads=1))
+            lm("The first call sets up what later ones share.", cache=False)
+            plain = measured(server, None, each_of(lambda told: lm(told, cache=False)))
+        run_once(server, "single", [cases[0][:1]], threads=1)
+        run = run_once(server, "single", cases, threads=1)
     took = [each.wall / each.calls * 1e3 for each in (run, plain, bare)]
     return {
         "calls": run.calls,

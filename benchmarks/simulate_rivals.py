@@ -94,9 +94,10 @@ def _prompt(case: Case, story: str, told: str) -> str:
     return "\n\n".join(f"[[ ## {name} ## ]]\n{text}" for name, text in inputs.items())
 
 
-def body_of(messages: Sequence[object]) -> bytes:
+def body_of(prompt: str) -> bytes:
     """Return a request of the chat-completions protocol."""
-    return json.dumps({"model": "test", "messages": messages}).encode()
+    message = {"role": "user", "content": prompt}
+    return json.dumps({"model": "test", "messages": [message]}).encode()
 
 
 def post(link: http.client.HTTPConnection, body: bytes) -> str:
@@ -109,6 +110,6 @@ def post(link: http.client.HTTPConnection, body: bytes) -> str:
 def _ask(server: Server, prompt: str) -> str:
     link = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
     try:
-        return post(link, body_of([{"role": "user", "content": prompt}]))
+        return post(link, body_of(prompt))
     finally:
         link.close()

@@ -76,7 +76,7 @@ def people(answers: int, questions: int = QUESTIONS, *, seed: int = 1) -> list[l
 
 def ahead_for(questions: int, limit: int = LIMIT) -> int:
     """Return how many people's first questions come early."""
-    return max(2, -(-limit // questions))
+    return -(-limit // questions) + 1
 
 
 @contextmanager

@@ -88,7 +88,22 @@ def _add_job(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--protocol", choices=("fair", "paper"), help="in place of the job's")
     parser.add_argument("--folds", choices=("question", "battery", "topic", "paper"))
     parser.add_argument("--fold", type=int, metavar="N", help="which of the five")
+    add_options(parser)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add what every job takes that may be kept on a tracking server."""
     add_job_options(parser)
+    parser.add_argument(
+        "--share-rows",
+        action="store_true",
+        help="let rows of people go to a tracking server on another machine",
+    )
+
+
+def agreed(args: argparse.Namespace) -> list[str]:
+    """Return what was agreed to as overrides of a job's config."""
+    return [*consent(args), *(["share_rows=true"] if args.share_rows else [])]
 
 
 def _add_sizes(parser: argparse.ArgumentParser, *, people: int, targets: int) -> None:
@@ -105,7 +120,7 @@ def _config(args: argparse.Namespace, path: Path) -> JobConfig:
     from valuesim_dspy.config import load_job
 
     chosen = protocol_overrides(args.protocol, args.folds, args.fold)
-    return load_job(path, [*chosen, *args.set, *consent(args)])
+    return load_job(path, [*chosen, *args.set, *agreed(args)])
 
 
 def _run(args: argparse.Namespace) -> None:

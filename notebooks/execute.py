@@ -10,6 +10,7 @@ import os
 import re
 import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +31,10 @@ def execute(path: Path, folder: Path) -> None:
     Raises:
         nbclient.exceptions.CellExecutionError: A cell failed; the file stays as it was.
     """
-    import nbformat
+    import nbformat as formats
     from nbclient import NotebookClient
 
+    nbformat: Any = formats  # its functions have no types
     notebook = nbformat.read(path, as_version=4)
     resources = {"metadata": {"path": str(folder)}}
     NotebookClient(notebook, timeout=SECONDS, kernel_name="python3", resources=resources).execute()
@@ -40,7 +42,7 @@ def execute(path: Path, folder: Path) -> None:
     for number, cell in enumerate(notebook.cells):
         cell.metadata, cell.id = nbformat.from_dict({}), f"cell-{number}"
         if cell.cell_type == "code":
-            cell.outputs = [kept for output in cell.outputs if (kept := _kept(output))]
+            cell.outputs = _joined(kept for output in cell.outputs if (kept := _kept(output)))
     nbformat.validate(notebook)
     nbformat.write(notebook, path)
 
@@ -53,6 +55,17 @@ def _kept(output: Any) -> Any:
     for kind in [kind for kind in output.data if kind not in SHOWN]:
         del output.data[kind]
     return output
+
+
+def _joined(outputs: Iterable[Any]) -> list[Any]:
+    """Join what was printed in several pieces, as a reader sees it."""
+    joined: list[Any] = []
+    for output in outputs:
+        if joined and output.output_type == joined[-1].output_type == "stream":
+            joined[-1].text += output.text
+        else:
+            joined.append(output)
+    return joined
 
 
 def settle(home: Path) -> None:

@@ -7,7 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from valuesim_dspy.__main__ import add_job_options, consent, run_command
+from evals.__main__ import add_options, agreed
+from valuesim_dspy.__main__ import run_command
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -52,14 +53,14 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _add_job(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("job", type=Path, help="a TOML file, such as optimize/jobs/demo.toml")
-    add_job_options(parser)
+    add_options(parser)
 
 
 def _compile(args: argparse.Namespace) -> None:
     from optimize.compile import dry_run, run_job
     from valuesim_dspy.config import load_job
 
-    config = load_job(args.job, [*args.set, *consent(args)])
+    config = load_job(args.job, [*args.set, *agreed(args)])
     if args.dry_run:
         print(dry_run(config))
         return
@@ -75,7 +76,7 @@ def _seeds(args: argparse.Namespace) -> None:
     from valuesim_dspy.config import load_job
 
     configs = [
-        load_job(args.job, [*args.set, *consent(args), f"seed={seed}"]) for seed in args.seeds
+        load_job(args.job, [*args.set, *agreed(args), f"seed={seed}"]) for seed in args.seeds
     ]
     print(run_seeds(configs, is_agreed=args.yes))
 
@@ -83,7 +84,7 @@ def _seeds(args: argparse.Namespace) -> None:
 def _search(args: argparse.Namespace) -> None:
     from optimize.search import run_search
 
-    overrides = [*args.set, *consent(args)]
+    overrides = [*args.set, *agreed(args)]
     print(run_search(args.job, overrides, trials=args.trials, is_agreed=args.yes))
 
 
@@ -91,7 +92,7 @@ def _mechanics(args: argparse.Namespace) -> None:
     from optimize.mechanics import run_mechanics
     from valuesim_dspy.config import load_job
 
-    config = load_job(args.job, [*args.set, *consent(args)])
+    config = load_job(args.job, [*args.set, *agreed(args)])
     print(run_mechanics(config, args.only, is_agreed=args.yes))
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from evals.store_folder import one_at_a_time
 from optimize.search_space import SearchConfig
 from valuesim_dspy.errors import ConfigError
+from valuesim_dspy.sqlite_files import check_tables
 from valuesim_dspy.store import (
     artifact_root,
     prepare_store,
@@ -76,14 +77,17 @@ def opened_alone(address: str) -> Iterator[None]:
         address: From `storage_address`.
 
     Raises:
-        ValueSimError: Another process has been opening a local storage for a minute.
+        ValueSimError: Another process has been opening a local storage for a minute, or the file
+            holds more than tables.
         SQLAlchemyError: The same of a database, or it cannot be reached.
     """
     from sqlalchemy import create_engine
     from sqlalchemy.exc import NoSuchModuleError
     from sqlalchemy.pool import NullPool
 
-    engine = None
+    file, engine = file_of(address), None
+    if address.startswith(SQLITE) and file is not None and file.is_file():
+        check_tables(file, "the file of trials")
     if address.startswith(POSTGRESQL):
         try:
             engine = create_engine(address, poolclass=NullPool, hide_parameters=True)

@@ -42,5 +42,5 @@ def rows_of(journal: Journal) -> list[tuple[int, dict[str, Any]]]:
 
 def small_plan(survey: Path, **known: Any) -> Plan:
     """Return a plan of two questions to eight people, for the embedded model."""
-    settings = {"program": "facts-only", "questions": ("Q69", "Q70"), "sample": 8}
+    settings = {"program": "single", "questions": ("Q69", "Q70"), "sample": 8}
     return Plan(survey=str(survey), **{**settings, **known})

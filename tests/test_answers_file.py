@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import stat
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -99,14 +100,25 @@ def test_answers_are_told_in_words(tmp_path: Path) -> None:
     assert frame["answer_label"].isna().tolist() == [False, False, True, True]
 
 
-def test_labels_of_another_codebook_are_left_out_unless_it_is_given(tmp_path: Path) -> None:
+def test_labels_of_another_codebook_are_left_out(tmp_path: Path) -> None:
     """Its digest is not that of the packaged one: what its codes mean is not guessed."""
     other = {**ARGUMENTS, "codebook": "wvs7 0000000000000000"}
     with journal(tmp_path / "j", arguments=other) as kept:
+        frame = pd.read_parquet(write_answers([kept], tmp_path / "a.parquet"))
+        with pytest.raises(ConfigError, match="made with the codebook wvs7, and this is another"):
+            write_answers([kept], tmp_path / "b.parquet", codebook=BOOK)
+    assert frame["answer_label"].isna().tolist() == [True, False, True, True]
+    assert not (tmp_path / "b.parquet").exists()
+
+
+def test_a_codebook_of_ones_own_gives_its_labels(tmp_path: Path) -> None:
+    """Where it is the one that the run was made with."""
+    mine = replace(BOOK, id="mine")
+    arguments = {**ARGUMENTS, "codebook": f"mine {mine.digest}"}
+    with journal(tmp_path / "j", arguments=arguments) as kept:
         bare = pd.read_parquet(write_answers([kept], tmp_path / "a.parquet"))
-        given = pd.read_parquet(write_answers([kept], tmp_path / "b.parquet", codebook=BOOK))
-    assert bare["answer_label"].isna().tolist() == [True, False, True, True]
-    assert given["answer_label"][0] == BOOK["Q57"].label(2)
+        told = pd.read_parquet(write_answers([kept], tmp_path / "b.parquet", codebook=mine))
+    assert bare["answer_label"].isna()[0] and told["answer_label"][0] == BOOK["Q57"].label(2)
 
 
 def test_interview_numbers_are_there_where_they_are_asked_for(tmp_path: Path) -> None:
@@ -199,5 +211,15 @@ def test_an_empty_run_is_a_table_without_rows(tmp_path: Path) -> None:
     with journal(tmp_path / "j", []) as kept:
         for name in ("a.csv", "a.parquet"):
             write_answers([kept], tmp_path / name)
-    assert list(pd.read_csv(tmp_path / "a.csv").columns)[0] == "respondent"
+    assert list(pd.read_csv(tmp_path / "a.csv").columns)[:1] == ["respondent"]
     assert len(pd.read_parquet(tmp_path / "a.parquet")) == 0
+
+
+def test_any_text_a_server_sends_can_be_written(tmp_path: Path) -> None:
+    """Half of a pair of surrogates is no text: a mark stands for it."""
+    rows = [Outcome("abc", "Q57", None, None, "failed", "said \ud800 and\n\u2028more")]
+    with journal(tmp_path / "j", rows, width=1) as kept:
+        for name in ("a.csv", "a.parquet"):
+            write_answers([kept], tmp_path / name)
+    assert pd.read_parquet(tmp_path / "a.parquet")["reason"][0] == "said ? and\n\u2028more"
+    assert pd.read_csv(tmp_path / "a.csv")["reason"][0] == "said ? and\n\u2028more"

@@ -141,6 +141,23 @@ def test_nothing_of_the_answer_reaches_the_model(
     assert respondents[0].id not in asked and profile.key not in asked
 
 
+def test_a_survey_that_was_read_before_is_not_read_again(
+    survey: Path, respondents: Respondents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One person's row comes out of the cache, with the key that the whole survey gives them."""
+    read_respondents(survey)
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise AssertionError("the whole file was read")
+
+    monkeypatch.setattr("valuesim_dspy.survey.respondents.read_respondents", refuse)
+    monkeypatch.setattr("valuesim_dspy.survey.respondents.read_table", refuse)
+    who = args("--survey", survey, "--respondent", respondents[5].id, "--question", "Q57")
+    profile, truth, synthetic = asking._person(who, load_codebook()["Q57"])
+    assert (truth, synthetic) == (respondents[5].answer("Q57"), True)
+    assert profile.key == respondents[5].key(respondents.digest)
+
+
 def test_ones_own_answer_to_the_question_is_left_out(me: Path, engine: ScriptedEngine) -> None:
     """What is asked is not among the facts told."""
     ask(args("--person", me, "--question", "Q57"))

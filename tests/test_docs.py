@@ -35,6 +35,10 @@ DECLARED: Mapping[str, Mapping[str, str]] = {
             f"teleprompters {ROOT}/optimize/jobs/demo.toml {TINY} --only bootstrap copro"
         ),
     },
+    # Two people asked everything: one of them.
+    "scale.md": {
+        "python benchmarks/scale.py\n": f"python {ROOT}/benchmarks/scale.py --people 1\n",
+    },
     # The minutes of the whole grid: three arms of it, on few people.
     "arms.md": {
         "optimize/jobs/ablation.toml": f"{ROOT}/optimize/jobs/ablation.toml vote rag-10 {TINY}",

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from jobs import Stopping, answered_by, job_file, living_in
 
-from evals.__main__ import build_parser, main
+from evals.__main__ import agreed, build_parser, main
 from evals.past_runs import arms_of, run_summary
 from evals.tracking import Tracker
 from valuesim_dspy.survey.synthetic import SYNTHETIC_DOI, SYNTHETIC_VERSION, write_synthetic
@@ -177,6 +177,14 @@ def test_arms_may_be_left_out_where_there_is_a_default() -> None:
         with pytest.raises(SystemExit) as ended:
             build_parser().parse_args(line.split())
         assert ended.value.code == 2
+
+
+def test_rows_are_shared_only_when_told_to() -> None:
+    """The flag that the warnings name is a key of the job."""
+    line = ["run", "full", "--config", "job.toml"]
+    assert agreed(build_parser().parse_args(line)) == []
+    told = build_parser().parse_args([*line, "--share-rows", "--send-to", "h.example"])
+    assert agreed(told) == ['send_to=["h.example"]', "share_rows=true"]
 
 
 def test_the_devset_is_the_default() -> None:

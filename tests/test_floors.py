@@ -98,7 +98,6 @@ FLOORS = [
         "evals.probabilistic",
         "evals.subgroups",
         "evals.metrics",
-        "evals.progress",
         "evals.protocols",
     ],
     ["evals"],

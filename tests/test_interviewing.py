@@ -203,9 +203,21 @@ def test_skipping_and_not_knowing(file: Path, engine: ScriptedEngine) -> None:
     """What was skipped is asked another time; what is not known is not; neither is counted."""
     status, text = interview(file, *TRUST, says="yes|skip|?|Don't know|2|")
     assert status == 0 and "1 answered; so far: program 0 of 1" in text
+    assert text.count("the guess is withdrawn unopened") == 1
     _, text = interview(file, *TRUST, says="quit")
     assert "[1 of 1] Q57" in text
     assert [answer.question for answer in person(file).kept.answers] == ["Q60"]
+
+
+def test_what_was_skipped_is_guessed_anew(file: Path, engine: ScriptedEngine) -> None:
+    """By what is known then; the first guess stays on record, sealed and withdrawn."""
+    interview(file, *TRUST, "--most", 1, says="yes|skip|")
+    interview(file, *TRUST, "--most", 1, says="1|")
+    first, second = json.loads(person(file).export())["guesses"]
+    assert (first["outcome"], second["outcome"]) == ("withdrawn", "answered")
+    assert first["question"] == second["question"] and first["digest"] != second["digest"]
+    _, text = interview(file, *TRUST, says="quit")
+    assert "of 1 right" in text
 
 
 def test_what_is_no_option_is_asked_for_again(file: Path, engine: ScriptedEngine) -> None:
@@ -359,7 +371,11 @@ def test_settling_takes_the_sealed_guess_once(file: Path) -> None:
             guesses.settle(each, book[id], 2, "test")
     assert len(mine.kept.answers) == 1
     guesses.give_up(guesses.commit("Q59", {"program": 1}))
-    assert guesses.settled() == {"Q57", "Q59"}
+    skipped = guesses.commit("Q60", {"program": 1})
+    guesses.withdraw(skipped)
+    assert guesses.waiting("Q60") is None and guesses.settled() == {"Q57", "Q59"}
+    with pytest.raises(ConfigError, match="guess"):
+        guesses.settle(skipped, book["Q60"], 2, "test")
     mine.forget()
     with pytest.raises(MissingDataError):
         guesses.commit("Q60", {"program": 1})

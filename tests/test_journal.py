@@ -189,9 +189,22 @@ def test_other_arguments_are_named_with_both_values(path: Path) -> None:
         assert journal.count == 5
 
 
+def test_while_nothing_is_kept_any_arguments_may_be_given(path: Path) -> None:
+    """A run that was refused before its first row leaves nothing that could be lost."""
+    begun(path, 20)
+    with Journal.open(path, {"seed": 7}, 24, Shard(2, 2), 3) as journal:
+        assert (journal.arguments, journal.total, journal.width) == ({"seed": 7}, 24, 3)
+        assert (journal.shard, journal.expected) == (Shard(2, 2), 12)
+        journal.add(3, row(3))
+    with pytest.raises(ConfigError, match=r"seed \(kept 7, given 42\)"):
+        Journal.open(path, ARGUMENTS, 20)
+    with Journal.open(path, {"seed": 7}, 24, Shard(2, 2), 3) as journal:
+        assert list(journal.outcomes()) == [(3, row(3))]
+
+
 def test_lists_in_another_order_differ(path: Path) -> None:
     """The order of questions decides the numbers of rows."""
-    begun(path)
+    begun(path, 20, range(1))
     with pytest.raises(ConfigError, match=r"questions \(kept \['Q1', 'Q2'\], given \['Q2', 'Q1'"):
         Journal.open(path, ARGUMENTS | {"questions": ["Q2", "Q1"]}, 20)
 

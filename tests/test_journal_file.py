@@ -132,6 +132,23 @@ def test_what_is_no_journal_is_left_as_it_is(path: Path, make: Callable[[Path], 
     refused(path, "is left as it is: it is not a journal of finished rows; write to another file")
 
 
+def test_another_programs_log_is_not_written_back(path: Path) -> None:
+    """A database whose program was killed is that program's to mend."""
+    other = path.with_name("other")
+    with closing(sqlite3.connect(other, isolation_level=None)) as db:
+        for statement in (
+            "PRAGMA journal_mode = WAL", "CREATE TABLE notes (text TEXT)",
+            "PRAGMA wal_checkpoint", "INSERT INTO notes VALUES ('kept')",
+        ):  # fmt: skip
+            db.execute(statement)
+        for end in ("", "-wal"):
+            path.with_name(path.name + end).write_bytes(Path(f"{other}{end}").read_bytes())
+    log = path.with_name(f"{path.name}-wal")
+    before = log.read_bytes()
+    refused(path, "it is not a journal of finished rows")
+    assert before and log.read_bytes() == before
+
+
 @pytest.mark.parametrize("cut", [100, 4096, 5000, 9000])
 def test_a_cut_file_is_damaged(path: Path, cut: int) -> None:
     """Part of a journal is no journal; it is not begun anew."""

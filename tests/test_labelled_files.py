@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import pytest
 from labelled import write, write_ess
 
 from valuesim_dspy.errors import MissingDataError, SurveyDataError
-from valuesim_dspy.survey import labelled_files
+from valuesim_dspy.survey import labelled_variables
 from valuesim_dspy.survey.labelled_files import LabelledFile, Variable, read_variables
 
 
@@ -81,17 +81,17 @@ def test_many_variables_are_read_in_batches(
     frame = pd.DataFrame({f"v{n}": [1.0, float(n)] for n in range(7)})
     path = write(tmp_path / "wide.sav", frame, {}, {}, {})
     asked: list[int] = []
-    read = labelled_files._read
+    read = labelled_variables._read
 
     def counting(path: Path, **options: Any) -> Any:
         asked.append(len(options.get("usecols", ())))
         return read(path, **options)
 
-    monkeypatch.setattr(labelled_files, "_read", counting)
-    monkeypatch.setattr(labelled_files, "_BATCH", 3)
-    found = variables(path)
+    monkeypatch.setattr(labelled_variables, "_read", counting)
+    monkeypatch.setattr(labelled_variables, "_BATCH", 3)
+    found = {told["name"]: told for told in labelled_variables.tell_variables(path)["variables"]}
     assert asked == [0, 3, 3, 1]
-    assert [found[f"v{n}"].codes for n in (0, 6)] == [(0, 1), (1, 6)]
+    assert [found[f"v{n}"]["codes"] for n in (0, 6)] == [[0, 1], [1, 6]]
 
 
 def test_a_file_knows_no_row(tmp_path: Path) -> None:
@@ -127,6 +127,6 @@ def test_without_the_reader_it_says_what_to_install(
 ) -> None:
     """The extra is named."""
     path = write_ess(tmp_path / "ess.sav")
-    monkeypatch.setitem(sys.modules, "pyreadstat", None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(MissingDataError, match=r"pip install 'valuesim-dspy\[survey\]'"):
         read_variables(path)

@@ -49,6 +49,18 @@ def test_tokens_are_those_of_the_calls_a_row_needed() -> None:
         assert outcome.tokens == lm.meter.needed.tokens > 0
 
 
+def test_paid_tokens_are_those_that_no_cache_spared() -> None:
+    """The first of a person's rows pays for the backstory; asked again, none pays anything."""
+    with remote() as (lm, _):
+        cold = answer_cases(ValueSim(), examples(), lm=lm, threads=4)
+        assert sum(outcome.paid_tokens for outcome in cold) == lm.meter.paid.tokens
+        needed = sum(outcome.tokens for outcome in cold)
+        assert 0 < lm.meter.paid.tokens == lm.meter.needed.tokens < needed
+        warm = answer_cases(ValueSim(), examples(), lm=lm, threads=4)
+        assert {outcome.paid_tokens for outcome in warm} == {0}
+        assert sum(outcome.tokens for outcome in warm) == needed
+
+
 @pytest.mark.parametrize("threads", [1, 4])
 def test_a_warm_cache_changes_what_is_paid_and_nothing_else(threads: int) -> None:
     """The second run needs what the first needed, pays nothing and says the same."""
@@ -171,7 +183,22 @@ def test_a_program_whose_facts_cannot_be_made_fails_that_case() -> None:
 
 
 ROWS = (
-    Outcome("a", "Q1", 1, 2, "answered", "", "agreement", {"cognitive": 2}, 0.5, 4, 3, 100, 0.1),
+    Outcome(
+        "a",
+        "Q1",
+        1,
+        2,
+        "answered",
+        "",
+        "agreement",
+        {"cognitive": 2},
+        0.5,
+        4,
+        3,
+        100,
+        0.1,
+        paid_tokens=80,
+    ),
     Outcome("a", "Q2", None, None, "failed", "no answer"),
     Outcome("b", "Q1", 3, 3, "answered", "", "vote", {"cognitive": 1, "affective": 3}),
 )
@@ -185,6 +212,7 @@ TYPES = {
     "calls": "int64",
     "paid": "int64",
     "tokens": "int64",
+    "paid_tokens": "int64",
 }
 
 
@@ -199,6 +227,7 @@ def test_the_table_has_one_row_each_and_typed_columns() -> None:
     assert frame["view_affective"].tolist()[2] == 3
     assert frame["fidelity"].isna().tolist() == [False, True, True]
     assert frame["reason"].tolist() == ["", "no answer", ""]
+    assert frame["paid_tokens"].tolist() == [80, 0, 0]
 
 
 @pytest.mark.parametrize("rows", [(), ROWS[1:2]])

@@ -1,5 +1,6 @@
 """One's own person: from a dictionary, from a TOML file, and what is refused."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,17 @@ def test_the_asked_question_is_left_out(tmp_path: Path) -> None:
         ("answers = 3\n", "table"),
         ("facts = [3]\n", "list of texts"),
         ("not toml", "TOML"),
+        ('facts = "You keep bees."\n', "list of texts"),
+        ("story = 3\n", "story: must be a text"),
+        ("country = [1]\n", "country"),
+        ("[answers]\nQ46 = [1]\n", "Q46"),
+        ("[answers]\nQ262 = inf\n", "Q262"),
+        ("[answers]\nQ46 = 1.0\n", "Q46"),
+        ("a = " + "[" * 100_000, "TOML"),
+        (f'story = "{"x" * 20_001}"\n', "story: has 20001 characters; at most 20000"),
+        (f'facts = ["{"x" * 20_001}"]\n', "facts: has 20001 characters"),
+        (f"# {'x' * 5_000_000}\n", "bytes"),
+        (f'"{"k" * 999}\\u001b" = 1\n', "unknown key"),
     ],
 )
 def test_a_wrong_file_gets_one_line(tmp_path: Path, text: str, said: str) -> None:
@@ -64,6 +76,17 @@ def test_a_wrong_file_gets_one_line(tmp_path: Path, text: str, said: str) -> Non
     with pytest.raises(ConfigError) as caught:
         read_person(write(tmp_path, text))
     assert said in str(caught.value) and "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 900 and str(caught.value).isprintable()
+
+
+def test_what_would_be_waited_for_is_no_file(tmp_path: Path) -> None:
+    """A pipe, a device and a folder are refused at once; statements are a list."""
+    os.mkfifo(tmp_path / "pipe.toml")
+    for path in (tmp_path / "pipe.toml", Path("/dev/zero"), tmp_path):
+        with pytest.raises(MissingDataError, match="there is no file"):
+            read_person(path)
+    with pytest.raises(ConfigError, match="list of texts"):
+        own_profile({}, statements="You keep bees.")
 
 
 def test_a_missing_file_is_missing_data(tmp_path: Path) -> None:

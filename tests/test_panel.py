@@ -1,11 +1,21 @@
 """Several readings of one case: their order, their traces, what fails, how they are told."""
 
+import threading
+from types import SimpleNamespace
+
 import dspy
 import pytest
 from people import case, prompt_of, reply, scripted
 
+from valuesim_dspy import panel as panel_module
 from valuesim_dspy.errors import InvalidAnswerError
-from valuesim_dspy.panel import PerspectivePanel, views_text
+from valuesim_dspy.panel import (
+    LEAF_THREADS,
+    PerspectivePanel,
+    calls_in_flight,
+    leaf_threads,
+    views_text,
+)
 from valuesim_dspy.signatures import PERSPECTIVES
 from valuesim_dspy.survey.codebook import load_codebook
 from valuesim_dspy.variants import CAPS
@@ -67,6 +77,36 @@ def test_a_failing_perspective_fails_the_panel(monkeypatch: pytest.MonkeyPatch) 
         pytest.raises(InvalidAnswerError),
     ):
         panel(case=case(), inputs=inputs)
+
+
+def test_leaf_threads_follow_what_the_model_allows() -> None:
+    """More than the calls allowed, so that a prompt is ready; a fixed number where it is unsaid."""
+    assert leaf_threads(None) == leaf_threads(object()) == LEAF_THREADS
+    for limit in (1, 8, 64, 200):
+        lm = SimpleNamespace(throttle=SimpleNamespace(limits=SimpleNamespace(in_flight=limit)))
+        assert calls_in_flight(lm) == limit and limit < leaf_threads(lm) <= 2 * limit
+
+
+def test_the_pool_of_leaf_calls_grows_and_leaves_no_threads() -> None:
+    """So many run at once as were asked for; the smaller pool ends with what it was given."""
+    wanted = max(LEAF_THREADS, (panel_module._pool or (0,))[0]) + 8
+    nothing = (dspy.Prediction(answer=1), [])
+    before = panel_module._submit(1, lambda: nothing)
+    assert panel_module._pool is not None
+    small = panel_module._pool[1]
+    together = threading.Barrier(wanted)
+
+    def wait() -> panel_module.Reading:
+        together.wait(30)
+        return nothing
+
+    waiting = [panel_module._submit(wanted, wait) for _ in range(wanted)]
+    assert [future.result(30) for future in waiting] == [nothing] * wanted
+    assert before.result(30) == nothing and panel_module._pool[0] == wanted
+    small.shutdown(wait=True)
+    assert panel_module._submit(1, lambda: nothing).result(30) == nothing
+    alive = [each for each in threading.enumerate() if each.name.startswith("perspective")]
+    assert len(alive) <= wanted
 
 
 def test_views_read_as_text_for_the_coordinator() -> None:

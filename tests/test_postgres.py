@@ -190,7 +190,7 @@ def test_runs_of_a_shared_server_keep_rows_of_people_back_until_they_are_shared(
     assert compiled.data.tags["kept_back.program"] == "yes"
     assert not tracker.client.search_traces(locations=[tracker.experiment_id])
 
-    assert main(["compile", str(job), "--set", "share_rows=true"]) == 0
+    assert main(["compile", str(job), "--share-rows"]) == 0
     found = kept(Tracker())
     assert all("predictions.json" in found[name] for name in arms)
     assert "program/program.json" in found["full compiled"] & found["rag compiled"]

@@ -8,7 +8,6 @@ import re
 import signal
 import subprocess
 import sys
-import threading
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -84,13 +83,14 @@ def served(survey: Path, server: LoopbackServer, **known: Any) -> Plan:
     """Return a plan whose model is behind a server."""
     role = {"model": "openai/test", "api_base": server.url, "num_retries": 0}
     role |= known.pop("role", {})
-    return small_plan(survey, program="single", sample=PEOPLE, lm=role, **known)
+    return small_plan(survey, program="behavioral", sample=PEOPLE, lm=role, **known)
 
 
 def test_rows_are_those_of_the_local_engine(ray: Any, survey: Path, tmp_path: Path) -> None:
     """Two workers share the requests; none is sent twice."""
     with LoopbackServer(answer) as server:
-        opened = open_plan(plan := served(survey, server))
+        plan = served(survey, server)
+        opened = open_plan(plan)
         told: list[Outcome] = []
         with journal_of(opened, tmp_path / "ray") as journal:
             run_on_ray(plan, opened, journal, workers=2, on_outcome=told.append)
@@ -106,7 +106,7 @@ def test_rows_are_those_of_the_local_engine(ray: Any, survey: Path, tmp_path: Pa
 
 def test_the_embedded_model_answers_on_ray_too(ray: Any, survey: Path, tmp_path: Path) -> None:
     """A saved program is sent as its files; what the driver began, workers finish."""
-    folder = save_program(compiled("single"), tmp_path / "program", manifest("single"))
+    folder = save_program(compiled("behavioral"), tmp_path / "program", manifest("behavioral"))
     plan = small_plan(survey, program=str(folder))
     opened = open_plan(plan)
     with journal_of(opened, tmp_path / "ray") as journal:
@@ -123,7 +123,8 @@ def test_a_killed_worker_costs_nothing_but_what_was_under_way(
     """SIGKILL in the middle: every row once, few requests more."""
     in_flight = 4
     with LoopbackServer(answer) as server:
-        opened = open_plan(plan := served(survey, server))
+        plan = served(survey, server)
+        opened = open_plan(plan)
         told: list[Outcome] = []
         caplog.set_level("DEBUG", "valuesim_dspy.ray_engine")
 
@@ -142,5 +143,103 @@ def test_a_killed_worker_costs_nothing_but_what_was_under_way(
         here = len(server.requests) - sent
     assert len(told) == 2 * PEOPLE
     assert max(Counter((o.respondent, o.question) for o in told).values()) == 1
+    assert "its people are given to others" in caplog.text
     trials = 3
-    assert here + trials <= sent <= here + trials + in_flight
+    assert here + trials - 1 <= sent <= here + trials + in_flight
+
+
+def test_keys_come_from_the_workers_environment_and_budgets_from_the_driver(
+    ray: Any, survey: Path, shared: Path, tmp_path: Path
+) -> None:
+    """The driver has no key to give; what workers pay ends the run, which can go on."""
+    assert "SERVER_KEY" not in os.environ
+    with LoopbackServer(answer, key=CANARY) as server:
+        plan = served(survey, server, role={"api_key_env": "SERVER_KEY"})
+        opened = open_plan(plan)
+        in_flight, calls = 2, 14
+        limits = Limits(in_flight=in_flight)
+        with journal_of(opened, tmp_path / "ray") as journal:
+            meter = Meter("task_lm", budget=Budget(calls=calls))
+            with pytest.raises(BudgetExceededError, match=f"of {calls} calls"):
+                run_on_ray(plan, opened, journal, workers=2, limits=limits, meter=meter)
+            assert calls <= meter.paid.calls <= calls + in_flight
+            assert 0 < journal.count < 2 * PEOPLE
+        paid = len(server.requests)
+        # A row needs its answer, and a person a backstory; the trial calls come on top.
+        assert paid < 2 * PEOPLE
+        with journal_of(opened, tmp_path / "ray") as journal:
+            run_on_ray(plan, opened, journal, workers=2, limits=limits)
+            assert journal.counts() == {"answered": 2 * PEOPLE}
+        assert set(server.keys) == {CANARY}
+    logs = Path(ray._private.worker._global_node.get_session_dir_path())
+    written = [tmp_path / "ray", *(f for f in logs.rglob("*") if f.is_file())]
+    assert len(written) > 5
+    assert not [file for file in written if CANARY.encode() in file.read_bytes()]
+
+
+def test_a_key_that_a_worker_lacks_ends_the_run_in_one_line(
+    ray: Any, survey: Path, tmp_path: Path
+) -> None:
+    """It says which variable, and on which machine."""
+    with LoopbackServer(answer) as server:
+        plan = served(survey, server, role={"api_key_env": "OTHER_KEY"})
+        opened = open_plan(plan)
+        with (
+            journal_of(opened, tmp_path / "ray") as journal,
+            pytest.raises(
+                MissingDataError, match=r"OTHER_KEY is not set.*on the Ray worker"
+            ) as stop,
+        ):
+            run_on_ray(plan, opened, journal, workers=1)
+    assert "\n" not in str(stop.value)
+    assert server.requests == []
+
+
+def test_workers_with_another_survey_are_not_asked(ray: Any, shared: Path, tmp_path: Path) -> None:
+    """The file was changed, or is another one on that machine."""
+    survey = write_people(tmp_path)
+    plan = small_plan(survey)
+    opened = open_plan(plan)
+    lines = survey.read_text().splitlines(keepends=True)
+    survey.write_text("".join(lines[:-1]))
+    with (
+        journal_of(opened, tmp_path / "ray") as journal,
+        pytest.raises(ConfigError, match=r"survey is '.*must be the same files on every machine"),
+    ):
+        run_on_ray(plan, opened, journal, workers=1)
+
+
+def test_a_private_ray_listens_to_this_machine_alone(ray: Any) -> None:
+    """Nobody else on the network can hand it code."""
+    address = ray.get_runtime_context().gcs_address
+    assert address.startswith("127.0.0.1:")
+    table = Path("/proc/net/tcp6")
+    if table.exists():
+        port = f"{int(address.rpartition(':')[2]):04X}"
+        rows = [line.split() for line in table.read_text().splitlines()[1:]]
+        listening = [row[1] for row in rows if row[3] == "0A" and row[1].endswith(f":{port}")]
+        assert listening == [f"0000000000000000FFFF00000100007F:{port}"]
+
+
+def test_a_private_ray_leaves_nothing_behind(shared: Path) -> None:
+    """Neither its folder, nor a token in the home folder, nor a word on the output."""
+    script = (
+        "import os, sys, pathlib\n"
+        "from valuesim_dspy.ray_engine.session import ray_session\n"
+        "with ray_session(1) as ray:\n"
+        "    folder = pathlib.Path(ray._private.worker._global_node.get_temp_dir_path())\n"
+        "    assert folder.parent.stat().st_mode & 0o777 == 0o700, folder\n"
+        "assert not folder.parent.exists() and not ray.is_initialized()\n"
+        "assert os.listdir(os.environ['HOME']) == []\n"
+    )
+    home = shared / "empty"
+    home.mkdir()
+    known = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**known, "HOME": str(home), "PYTHONPATH": str(TESTS.parent)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

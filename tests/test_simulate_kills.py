@@ -14,9 +14,14 @@ import pandas as pd
 import pytest
 from killing import Model, Nursery
 from loopback import LoopbackServer
+from simulating import QUESTIONS as ASKED
+from simulating import Scripted, examples, remote
 
+from valuesim_dspy.case import Case
 from valuesim_dspy.journal import Journal
+from valuesim_dspy.lm import MeteredLM
 from valuesim_dspy.outcomes import Outcome
+from valuesim_dspy.simulate import simulate
 from valuesim_dspy.survey.synthetic import write_synthetic
 
 pytestmark = pytest.mark.slow
@@ -95,7 +100,7 @@ def test_killed_at_twenty_random_moments_it_ends_as_if_undisturbed(
 ) -> None:
     """Amid calls and amid writing, up to five times in a run; what was kept stays as it is."""
     calm, requests, events = world.calm
-    rng, kills, runs = random.Random("kills of simulate"), 0, 0
+    rng, kills, runs, most = random.Random("kills of simulate"), 0, 0, 0
     while kills < KILLS:
         home, known = world.home(f"killed-{runs}"), dict[int, Outcome]()
         world.model.asked, begun, left = 0, kills, requests
@@ -108,14 +113,14 @@ def test_killed_at_twenty_random_moments_it_ends_as_if_undisturbed(
             kills, left = kills + 1, requests - world.model.asked
             now = kept(home, tmp_path / f"copy-{kills}")
             assert known.items() <= now.items()
-            known = now
+            known, most = now, max(most, len(now))
         assert world.simulate(home) == 0, (home / "err").read_text()
         pd.testing.assert_frame_equal(output(home), calm)
         assert requests <= world.model.asked <= requests + (kills - begun) * IN_FLIGHT
         with Journal(home / f"{OUT}.journal") as journal:
             assert known.items() <= dict(journal.outcomes()).items()
         runs += 1
-    assert runs >= KILLS // MOST
+    assert runs >= KILLS // MOST and most > ROWS // 2
 
 
 def line_of(home: Path, file: str = "err") -> str:
@@ -137,6 +142,20 @@ def test_a_crash_and_an_end_by_a_scheduler_are_like_a_kill(world: World, ending:
     assert requests <= world.model.asked <= requests + IN_FLIGHT
 
 
+def test_kept_rows_are_not_asked_again_though_the_responses_are_gone(
+    world: World, tmp_path: Path
+) -> None:
+    """The journal alone knows what is done: each row's three perspectives are asked no more."""
+    calm, requests, _ = world.calm
+    home, world.model.asked = world.home("alone"), 0
+    assert world.simulate(home, request=requests - 5) == -signal.SIGKILL
+    known, world.model.asked = kept(home, tmp_path / "copy"), 0
+    shutil.rmtree(home / "xdg_cache_home")
+    assert world.simulate(home) == 0
+    pd.testing.assert_frame_equal(output(home), calm)
+    assert len(known) > ROWS // 2 and world.model.asked <= requests - 3 * len(known)
+
+
 def test_at_ctrl_c_it_says_what_is_kept_and_goes_on(world: World) -> None:
     """Status 130 and one line, no traceback; what was in flight is not asked again."""
     calm, requests, _ = world.calm
@@ -150,12 +169,56 @@ def test_at_ctrl_c_it_says_what_is_kept_and_goes_on(world: World) -> None:
     assert requests <= world.model.asked <= requests + IN_FLIGHT
 
 
+class Crashing:
+    """Answers questions, and raises an error once."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.asked: list[str] = []
+        self.error: BaseException | None = error
+
+    def __call__(self, case: Case) -> int:
+        """Answer, or raise at the fourth question."""
+        self.asked.append(case.question.id)
+        if self.error is not None and len(self.asked) == 4:
+            error, self.error = self.error, None
+            raise error
+        return 2
+
+    def run(self, journal: Path, lm: MeteredLM) -> pd.DataFrame:
+        """Put one person's questions to it, two at a time."""
+        return simulate(Scripted(self), examples(), lm=lm, threads=2, journal=journal)
+
+
+def test_a_worker_thread_that_ends_loses_nothing(tmp_path: Path) -> None:
+    """It ends the run, and the next one asks what is left and nothing else."""
+    worker, journal = Crashing(SystemExit(1)), tmp_path / "journal"
+    with remote() as (lm, _):
+        with pytest.raises(SystemExit):
+            worker.run(journal, lm)
+        with Journal(journal) as opened:
+            done = {outcome.question for _, outcome in opened.outcomes()}
+        assert len(done) >= 2 and worker.asked[3] not in done
+        worker.asked.clear()
+        table = worker.run(journal, lm)
+    assert sorted(worker.asked) == sorted(set(ASKED) - done)
+    assert list(table["question"]) == list(ASKED) and set(table["status"]) == {"answered"}
+
+
+def test_a_worker_thread_without_memory_fails_one_row(tmp_path: Path) -> None:
+    """The others are answered, and its own says why it is not."""
+    with remote() as (lm, _):
+        table = Crashing(MemoryError()).run(tmp_path / "journal", lm)
+    assert list(table["status"]).count("answered") == len(ASKED) - 1
+    (failed,) = table["reason"][table["status"] == "failed"]
+    assert failed.startswith("MemoryError")
+
+
 def test_on_a_full_disk_it_stops_and_goes_on_when_there_is_room(
     world: World, tmp_path: Path
 ) -> None:
     """Status 2 and a line that says what to do; what was kept is not asked again."""
-    calm, requests, _ = world.calm
-    home, world.model.asked = world.home("full"), 0
+    calm, _, _ = world.calm
+    home = world.home("full")
     assert world.simulate(home, largest=90_000) == 2
     (said,) = [line for line in (home / "err").read_text().splitlines() if "make room" in line]
     assert "Traceback" not in (home / "err").read_text()

@@ -82,6 +82,25 @@ def test_children_count_for_their_parents_and_not_for_each_other() -> None:
     assert run.by_predictor == {"answer": ONE}
 
 
+def test_a_meter_may_forget_requests_of_long_ago() -> None:
+    """With a limit the request used longest ago is forgotten; children take the limit over."""
+    job = Meter("job", recent=2)
+    row = job.child("row")
+    for key in ("story", "a", "story", "b", "story", "a"):
+        row.record(ONE, paid=False, key=key)
+    assert row.needed == job.needed == ONE + ONE + ONE + ONE
+    assert row.recent == job.child("x").child("y").recent == 2
+    assert len(row._seen) == len(job._seen) == 2
+
+
+def test_a_meter_remembers_all_requests_unless_told() -> None:
+    """The first request is not needed again, however many came since."""
+    job = Meter("job")
+    for key in [*map(str, range(2_000)), "0"]:
+        job.record(ONE, paid=False, key=key)
+    assert job.needed.calls == 2_000 and job.recent is None
+
+
 def test_tokens_are_kept_by_predictor() -> None:
     """Each predictor's needs are added up under its name."""
     meter = Meter()
@@ -194,12 +213,13 @@ def test_threads_never_pay_more_calls_than_allowed() -> None:
 
 def test_copies_count_on_the_same_meter() -> None:
     """A copied or deep-copied meter is the meter; another process gets an empty one."""
-    meter = Meter("m", budget=Budget(calls=3))
+    meter = Meter("m", budget=Budget(calls=3), recent=5)
     meter.record(ONE, paid=True)
     assert copy.copy(meter) is meter
     assert copy.deepcopy({"lm": meter})["lm"] is meter
     sent = pickle.loads(pickle.dumps(meter))
-    assert (sent.name, sent.budget, sent.paid) == ("m", Budget(calls=3), Usage())
+    assert (sent.name, sent.budget, sent.recent) == ("m", Budget(calls=3), 5)
+    assert sent.paid == Usage()
 
 
 @pytest.mark.parametrize(

@@ -28,16 +28,16 @@ COLUMNS = {
     "interview": "string",
     "country": "string",
     "question": "string",
-    "answer": "int32",
+    "answer": "int64",
     "answer_label": "string",
     "probabilities": "string",
-    "truth": "int32",
+    "truth": "int64",
     "status": "string",
     "reason": "string",
     "decision": "string",
     "views": "string",
-    "calls": "int32",
-    "paid": "int32",
+    "calls": "int64",
+    "paid": "int64",
     "tokens": "int64",
     "paid_tokens": "int64",
     "fidelity": "float64",
@@ -82,7 +82,8 @@ def write_answers(
             written beside the salted key.
 
     Raises:
-        ConfigError: The suffix is of no format, or the disk is full.
+        ConfigError: The suffix is of no format, the codebook is not that of the run, or the disk
+            is full.
     """
     check_output(out)
     arguments = journals[0].arguments
@@ -117,6 +118,9 @@ def _cell(
     if name == "answer_label":
         return label(outcome.question, outcome.answer)
     value = getattr(outcome, name)
+    if isinstance(value, str):
+        # A server's words may hold what no file can.
+        return value.encode("utf-8", "replace").decode()
     if not isinstance(value, Mapping):
         return value
     return json.dumps({str(key): item for key, item in value.items()}) if value else ""
@@ -131,6 +135,12 @@ def _labels(
     id, _, digest = str(arguments.get("codebook", "")).partition(" ")
     if codebook is None and id in packaged_codebooks() and load_codebook(id).digest == digest:
         codebook = load_codebook(id)
+    if codebook is not None and codebook.digest != digest:
+        raise ConfigError(
+            f"the run was made with the codebook {id}, and this is another one or another version; "
+            "give the one it was made with",
+            key="--codebook",
+        )
     for question in codebook or ():
         known[question.id] = {str(option.code): option.label for option in question.options}
 

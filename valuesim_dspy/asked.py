@@ -22,6 +22,8 @@ from valuesim_dspy.survey.respondents import Respondents
 
 Row = tuple[int, "dspy.Example | Outcome"]
 
+AHEAD = 4
+"""People whose backstories are written early, at most."""
 NO_OPTIONS = "the question has no options to choose from"
 NOTHING_KNOWN = "no answer of this person is known but those that are hidden"
 
@@ -128,7 +130,9 @@ class Asked:
             return 0
         width = len(self.questions) / len(self._places)
         per_call = getattr(self.program, "most", 1) if hasattr(self.program, "leads") else 1
-        return ceil(threads * per_call / width) + 1
+        blocks = ceil(threads * per_call / width) + 1
+        # More people at once would push each other out of a server's prefix cache.
+        return blocks if per_call > 1 else min(blocks, AHEAD)
 
     def left(
         self, positions_at: Iterable[int], done: Callable[[int], bool]

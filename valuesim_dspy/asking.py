@@ -18,9 +18,9 @@ from valuesim_dspy.own import read_person
 from valuesim_dspy.program import VARIANTS, ValueSim
 from valuesim_dspy.roles import LMRole
 from valuesim_dspy.store import cache_location
-from valuesim_dspy.survey.codebook import Codebook, Question
+from valuesim_dspy.survey.codebook import Codebook, Question, load_codebook
 from valuesim_dspy.survey.own_wording import open_codebook
-from valuesim_dspy.survey.respondents import Respondent, Respondents, read_respondents
+from valuesim_dspy.survey.respondents import Respondent, read_respondent
 
 
 def ask(args: argparse.Namespace) -> list[str]:
@@ -97,20 +97,20 @@ def _person(
         return me, None, False
     if args.survey is None or args.respondent is None or args.person is not None:
         raise ConfigError("give either --person, or --survey with --respondent")
-    respondents = read_respondents(args.survey, codebook=codebook)
-    respondent = respondents.by_id(args.respondent)
-    profile = _unmasked(respondent, question, respondents)
-    own = question.id in respondents.codebook.questions
-    return profile, respondent.answer(question.id) if own else None, respondents.synthetic
+    codebook = load_codebook() if codebook is None else codebook
+    # One row, where the survey was read before: the file is not read again.
+    respondent = read_respondent(args.survey, args.respondent, codebook=codebook)
+    profile = _unmasked(respondent, question, codebook)
+    own = question.id in codebook.questions
+    return profile, respondent.answer(question.id) if own else None, respondent.synthetic
 
 
-def _unmasked(respondent: Respondent, question: Question, survey: Respondents) -> Profile:
+def _unmasked(respondent: Respondent, question: Question, codebook: Codebook) -> Profile:
     """Return all that a respondent answered, save the question and its twins."""
-    codebook = survey.codebook
     hidden = {question.id, *question.twins}
     known = frozenset(qid for qid in codebook.questions if qid not in hidden)
     return Profile(
-        key=respondent.key(survey.digest),
+        key=respondent.key(respondent.survey_digest),
         answers=respondent.masked(known),
         codebook=codebook,
         country=respondent.country or None,

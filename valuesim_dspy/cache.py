@@ -205,7 +205,7 @@ class ResponseCache:
             record = json.loads(rows[0][0])
             if not is_sound(record):
                 raise ValueError("unknown form")
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, RecursionError) as error:
             logger.warning("a damaged response in %s was dropped (%s)", self.path, error)
             self._file.run("DELETE FROM responses WHERE key = ?", (key,))
             return None

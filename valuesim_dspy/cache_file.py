@@ -112,12 +112,15 @@ def _connect(name: str) -> sqlite3.Connection:
 
 def _check_or_make(db: sqlite3.Connection) -> None:
     (mark,) = db.execute("PRAGMA application_id").fetchone()
-    (tables,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    if mark == 0 and tables == 0:
+    kinds = {kind for (kind,) in db.execute("SELECT type FROM sqlite_master")}
+    tables = bool(kinds)
+    if mark == 0 and not tables:
         db.execute("CREATE TABLE responses (key TEXT PRIMARY KEY, value TEXT, created REAL)")
         db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     columns = [row[1] for row in db.execute("PRAGMA table_info(responses)")]
-    if columns != ["key", "value", "created"] or (tables and mark != APPLICATION_ID):
+    # A view or a trigger would run, perhaps without end, whenever the table is used.
+    foreign = (tables and mark != APPLICATION_ID) or kinds - {"table", "index"}
+    if columns != ["key", "value", "created"] or foreign:
         raise _ForeignError("it is not a response cache of this version")
 
 

@@ -18,8 +18,8 @@ from valuesim_dspy.people import Person
 from valuesim_dspy.people_tables import ANSWERS, GUESSES
 from valuesim_dspy.survey.codebook import Question
 
-OPEN, ANSWERED, UNKNOWN = "open", "answered", "unknown"
-"""A guess waits for the answer; the answer came; the person does not know."""
+OPEN, ANSWERED, UNKNOWN, WITHDRAWN = "open", "answered", "unknown", "withdrawn"
+"""A guess waits for the answer; the answer came; the person does not know; was not to be asked."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -122,15 +122,26 @@ class Commitments:
 
     def give_up(self, guess: Commitment) -> None:
         """Note that the person does not know: the guess counts neither way."""
+        self._end(guess, UNKNOWN)
+
+    def withdraw(self, guess: Commitment) -> None:
+        """Note that the question was skipped: the guess counts neither way and is not opened.
+
+        Asked another time, it is guessed anew, by what is known then.
+        """
+        self._end(guess, WITHDRAWN)
+
+    def _end(self, guess: Commitment, outcome: str) -> None:
         with self.person.store.changing() as db:
             self._require_open(db, guess)
             mine = GUESSES.c.number == guess.number
-            db.execute(update(GUESSES).where(mine).values(outcome=UNKNOWN))
+            db.execute(update(GUESSES).where(mine).values(outcome=outcome))
 
     def settled(self) -> frozenset[str]:
         """Return the ids of the questions that were answered, or given up."""
+        done = GUESSES.c.outcome.in_((ANSWERED, UNKNOWN))
         with self.person.store.changing() as db:
-            rows = db.execute(self._all.where(GUESSES.c.outcome != OPEN)).mappings().all()
+            rows = db.execute(self._all.where(done)).mappings().all()
         return frozenset(str(row["question"]) for row in rows)
 
     def scores(self) -> dict[str, Score]:

@@ -19,9 +19,10 @@ from pydantic import (
     model_validator,
 )
 
-from valuesim_dspy.errors import ConfigError, MissingDataError
+from valuesim_dspy.errors import ConfigError
 from valuesim_dspy.limits import Limits
 from valuesim_dspy.roles import EmbedderConfig, LMRole, Settings, is_secret_name, refuse_secrets
+from valuesim_dspy.toml_files import read_toml
 
 Kind = Literal[
     "value", "attitude", "behaviour", "perception", "experience", "knowledge", "demographic"
@@ -209,13 +210,7 @@ def read_tables(path: str | Path) -> dict[str, Any]:
         MissingDataError: There is no such file.
         ConfigError: The file is no TOML.
     """
-    file = Path(path)
-    try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise MissingDataError(f"no job file {file}", "give the path of a .toml file") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file} is not valid TOML: {error}") from error
+    return read_toml(Path(path), "give the path of a .toml file", what="job file")
 
 
 def parse_job(tables: Mapping[str, Any]) -> JobConfig:
@@ -258,7 +253,7 @@ def override_key(tables: dict[str, Any], override: str) -> None:
 def _toml_value(text: str) -> Any:
     try:
         parsed = tomllib.loads(f"value = {text}")
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return text
     return parsed["value"] if len(parsed) == 1 else text
 

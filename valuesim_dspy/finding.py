@@ -7,9 +7,10 @@ import importlib.resources
 import os
 import shutil
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
-from valuesim_dspy.errors import MissingDataError
+from valuesim_dspy.errors import MissingDataError, shown
 from valuesim_dspy.store import (
     MLFLOW_ENVIRONMENT,
     artifact_root,
@@ -41,14 +42,15 @@ def find_program(source: Path | str, store: Path | str | None = None) -> Path:
     if text.startswith(("runs:/", "models:/")):
         return _program_in(_fetch(text, store), text)
     folder = Path(text)
-    if (folder / MANIFEST_FILE).is_file():
-        return folder
-    if text == folder.name:
-        packaged = Path(str(importlib.resources.files("valuesim_dspy"))) / "programs" / text
-        if (packaged / MANIFEST_FILE).is_file():
+    packaged = Path(str(importlib.resources.files("valuesim_dspy"))) / "programs" / text
+    # A name that no file can have is the name of none.
+    with suppress(OSError):
+        if (folder / MANIFEST_FILE).is_file():
+            return folder
+        if text == folder.name and (packaged / MANIFEST_FILE).is_file():
             return packaged
     raise MissingDataError(
-        f"there is no program at {text}",
+        f"there is no program at {shown(text)}",
         f"give a folder that holds {MANIFEST_FILE}, a packaged name, runs:/<run id>/program or "
         "models:/valuesim@champion",
     )
@@ -62,7 +64,7 @@ def _program_in(folder: Path, uri: str) -> Path:
     if len(found) == 1:
         return found[0]
     raise MissingDataError(
-        f"{uri} holds no program of ValueSim",
+        f"{shown(uri)} holds no program of ValueSim",
         "give runs:/<run id>/program, or a model that `python -m optimize promote` registered",
     )
 
@@ -74,8 +76,9 @@ def _fetch(uri: str, store: Path | str | None) -> Path:
         require_server(where)
     if root is not None and not (root.parent / where.rpartition("/")[2]).is_file():
         # Asked for what is not there, MLflow would make a store.
+        place = without_credentials(where)
         raise MissingDataError(
-            f"MLflow has no program at {uri}: there is no store {without_credentials(where)}",
+            f"MLflow has no program at {shown(uri)}: there is no store {place}",
             "name the store in MLFLOW_TRACKING_URI or work where its mlruns/ is",
         )
     for name, value in MLFLOW_ENVIRONMENT.items():
@@ -89,7 +92,7 @@ def _fetch(uri: str, store: Path | str | None) -> Path:
         found = download_artifacts(artifact_uri=plain, dst_path=str(folder), tracking_uri=where)
     except (MlflowException, OSError) as error:
         raise MissingDataError(
-            f"MLflow has no program at {uri}: {reason_of(error, where)}",
+            f"MLflow has no program at {shown(uri)}: {reason_of(error, where)}",
             "list the runs with `valuesim ui`",
         ) from None
     return Path(found)

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, select
 
+from valuesim_dspy.errors import ProgramStateError
 from valuesim_dspy.people_tables import (
     ANSWERS,
     GUESSES,
@@ -48,7 +49,21 @@ def forget_question(db: Connection, key: str, id: str) -> None:
 
 
 def export_person(db: Connection, key: str) -> str | None:
-    """Return every row of a person as JSON; None where nobody is kept under the key."""
+    """Return every row of a person as JSON; None where nobody is kept under the key.
+
+    Raises:
+        ProgramStateError: What is kept is nothing that this code writes.
+    """
+    try:
+        return _exported(db, key)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise ProgramStateError(
+            f"what is kept of {key} is damaged ({type(error).__name__}); forget the person, or "
+            "bring back a copy of the store"
+        ) from None
+
+
+def _exported(db: Connection, key: str) -> str | None:
     found = person_row(db, key)
     if found is None:
         return None

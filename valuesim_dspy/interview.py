@@ -107,7 +107,11 @@ class Interview:
             self.say(f"  {option.code}: {plain_text(option.label)}")
         self.say(f"guess sealed at {guess.time[:19]}Z as sha256 {guess.digest}")
         said = self._said(question)
-        if said in (QUIT, SKIP):
+        if said == QUIT:
+            return said
+        if said == SKIP:
+            self.commitments.withdraw(guess)
+            self.say("skipped; the guess is withdrawn unopened and counts neither way")
             return said
         if said == DONT_KNOW:
             self.commitments.give_up(guess)

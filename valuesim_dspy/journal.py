@@ -22,7 +22,14 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from valuesim_dspy.errors import ConfigError, shown
-from valuesim_dspy.journal_file import FORMAT, JournalMeta, explained, foreign, open_file
+from valuesim_dspy.journal_file import (
+    FORMAT,
+    JournalMeta,
+    difference,
+    explained,
+    foreign,
+    open_file,
+)
 from valuesim_dspy.outcomes import Outcome
 
 STATUSES = ("answered", "invalid", "failed", "skipped")
@@ -94,6 +101,8 @@ class Journal:
     ) -> Journal:
         """Begin a journal, or take one up that was begun with the same arguments.
 
+        One in which nothing is kept yet may have been begun with any.
+
         Args:
             path: The file; only its owner can read it.
             arguments: Everything that decides the answers: JSON values by name, no secrets.
@@ -115,7 +124,7 @@ class Journal:
         journal = cls.__new__(cls)
         journal._begin(Path(path), meta)
         try:
-            journal._refuse_other(meta)
+            journal._take_up(meta)
         except ConfigError:
             journal.close()
             raise
@@ -160,13 +169,17 @@ class Journal:
         names = [*self.arguments, *(name for name in arguments if name not in self.arguments)]
         pairs = {name: (self.arguments.get(name), arguments.get(name)) for name in names}
         pairs |= {"rows": (self.total, total), "rows a respondent": (self.width, width)}
-        return [_difference(name, *pair) for name, pair in pairs.items() if pair[0] != pair[1]]
+        return [difference(name, *pair) for name, pair in pairs.items() if pair[0] != pair[1]]
 
-    def _refuse_other(self, given: JournalMeta) -> None:
+    def _take_up(self, given: JournalMeta) -> None:
         told = self.differences(given.arguments, given.total, given.width)
         if given.shard != self._meta.shard:
-            told.append(_difference("shard", _text(self._meta.shard), _text(given.shard)))
-        if told:
+            told.append(difference("shard", self._meta.part, given.part))
+        if told and not self.count:
+            with explained(self.path):
+                self._db.execute("UPDATE meta SET value = ?", (given.text,))
+            self._load()
+        elif told:
             raise ConfigError(
                 f"{self.path} was begun with other arguments: {'; '.join(told)}; give the kept "
                 "ones to go on, or write to another file"
@@ -279,17 +292,3 @@ def _readable(what: str) -> Iterator[None]:
         yield
     except (ValueError, TypeError, RecursionError) as error:
         raise sqlite3.DatabaseError(f"{what} cannot be read") from error
-
-
-def _text(shard: tuple[int, int] | None) -> str:
-    return f"{shard[0]}/{shard[1]}" if shard is not None else "none"
-
-
-def _difference(name: str, kept: Any, given: Any) -> str:
-    if isinstance(kept, list) and isinstance(given, list):
-        # Of two long lists, what is in both says nothing.
-        only = [item for item in kept if item not in given]
-        other = [item for item in given if item not in kept]
-        if only or other:
-            return f"{name} (only kept {shown(only)}, only given {shown(other)})"
-    return f"{name} (kept {shown(kept)}, given {shown(given)})"

@@ -49,6 +49,16 @@ class JournalMeta(BaseModel):
             raise ValueError(f"there is no part {self.shard}")
         return self
 
+    @property
+    def part(self) -> str:
+        """The shard as it is given to commands."""
+        return f"{self.shard[0]}/{self.shard[1]}" if self.shard is not None else "none"
+
+    @property
+    def text(self) -> str:
+        """All of it as JSON, escaped, so that any text can be kept."""
+        return json.dumps(self.model_dump())
+
 
 def open_file(path: Path, meta: JournalMeta | None) -> sqlite3.Connection:
     """Open the file of a journal and hold it: nobody else can, until it is closed.
@@ -94,7 +104,7 @@ def _hold(db: sqlite3.Connection, path: Path, meta: JournalMeta | None) -> None:
         if _is_empty(db) and meta is not None:
             for statement in SCHEMA:
                 db.execute(statement)
-            db.execute("INSERT INTO meta VALUES (?)", (json.dumps(meta.model_dump()),))
+            db.execute("INSERT INTO meta VALUES (?)", (meta.text,))
             db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         if not _is_ours(db):
             raise foreign(path, "it is not a journal of finished rows")
@@ -122,6 +132,17 @@ def explained(path: Path) -> Iterator[None]:
 def foreign(path: Path, reason: str) -> ConfigError:
     """Return the refusal of a file that is not ours to use."""
     return ConfigError(f"{path} is left as it is: {reason}; write to another file")
+
+
+def difference(name: str, kept: Any, given: Any) -> str:
+    """Return in what an argument differs, with both values, shortened."""
+    if isinstance(kept, list) and isinstance(given, list):
+        # Of two long lists, what is in both says nothing.
+        only = [item for item in kept if item not in given]
+        other = [item for item in given if item not in kept]
+        if only or other:
+            return f"{name} (only kept {shown(only)}, only given {shown(other)})"
+    return f"{name} (kept {shown(kept)}, given {shown(given)})"
 
 
 def _advice(error: Exception) -> str:

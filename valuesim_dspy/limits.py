@@ -49,7 +49,7 @@ class Bucket:
         self.level = min(self.size, self.level + (now - self.at) * self.rate)
         self.at = now
         # Without the tolerance, rounding could leave a wait too short for any clock to pass.
-        return max(0.0, (min(amount, self.size) - self.level - 1e-6) / self.rate)
+        return max(0.0, (min(amount, self.size) - self.level - 1e-9) / self.rate)
 
     def spend(self, amount: float) -> None:
         """Spend so much now, also more than there is: what follows waits for it."""

@@ -277,14 +277,15 @@ class _Fidelities:
     """Measure the backstory of each person once, while their questions are asked."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[tuple[Profile, int], float] = OrderedDict()
+        self._known: OrderedDict[int, float] = OrderedDict()
         self._lock = threading.Lock()
 
     def __call__(self, profile: Profile, prediction: dspy.Prediction) -> float | None:
         backstory = prediction.get("backstory")
         if not backstory or not profile.facts:
             return None
-        key = (profile, hash(backstory))
+        # A hash, since a profile would keep all of the person's answers.
+        key = hash((profile, backstory))
         with self._lock:
             if key not in self._known:
                 self._known[key] = backstory_fidelity(profile.facts, backstory)

@@ -127,7 +127,7 @@ def parse_json(text: str, path: Path) -> Any:
     try:
         return json.loads(text, parse_constant=_finite, parse_float=_finite)
     except (ValueError, RecursionError) as error:
-        raise ProgramStateError(f"is no JSON: {error}", path=path) from None
+        raise ProgramStateError(f"is no JSON: {shown(error)}", path=path) from None
 
 
 def _finite(text: str) -> float:

@@ -11,6 +11,7 @@ from dspy.utils.exceptions import AdapterParseError
 
 from valuesim_dspy.case import NOTHING_KNOWN, Case, Profile, facts_text, plain_text, story_text
 from valuesim_dspy.errors import InvalidAnswerError, PredictionError
+from valuesim_dspy.free_text import plain_lines
 from valuesim_dspy.replies import chat_adapter as chat_adapter
 from valuesim_dspy.replies import salvaged
 from valuesim_dspy.retrieval import nearest_lines
@@ -94,7 +95,10 @@ class Answerer(dspy.Module):
         """Append the call that counted to the trace, condensed to what a demo may hold."""
         trace = dspy.settings.trace
         if trace is not None:
-            trace.append((self.answer, condense(inputs, self.demo_facts), prediction))
+            # A demo stands in other people's prompts, with what the model quoted in it.
+            said = {n: plain_lines(v) if isinstance(v, str) else v for n, v in prediction.items()}
+            shown = dspy.Prediction(**said)
+            trace.append((self.answer, condense(inputs, self.demo_facts), shown))
 
 
 def condense(inputs: Inputs, demo_facts: int) -> dict[str, str]:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from valuesim_dspy.case import Profile
-from valuesim_dspy.errors import ConfigError, MissingDataError, shown
+from valuesim_dspy.errors import ConfigError, shown
 from valuesim_dspy.free_text import check_length
 from valuesim_dspy.survey.codebook import Codebook, load_codebook
+from valuesim_dspy.toml_files import read_toml
 
 _PERSON_KEYS = ("country", "answers", "facts", "story")
-_MOST_BYTES = 4 * 2**20
 
 
 def own_profile(
@@ -89,7 +87,7 @@ def read_person(path: Path, *, without: str = "", codebook: Codebook | None = No
         MissingDataError: There is no such file.
         ConfigError: It is no TOML, a key is unknown, or an answer does not fit.
     """
-    tables = _read_toml(path)
+    tables = read_toml(path, "write one: see the README")
     for key in tables:
         if key not in _PERSON_KEYS:
             raise ConfigError("unknown key", key=shown(key), allowed=_PERSON_KEYS)
@@ -105,20 +103,6 @@ def read_person(path: Path, *, without: str = "", codebook: Codebook | None = No
         story=tables.get("story"),
         codebook=codebook,
     )
-
-
-def _read_toml(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        # A pipe or a device would be waited for.
-        raise MissingDataError(f"there is no file {path}", "write one: see the README")
-    try:
-        if path.stat().st_size > _MOST_BYTES:
-            raise ConfigError(f"has more than {_MOST_BYTES} bytes", key=str(path))
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"cannot be read: {error.strerror}", key=str(path)) from None
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f"is no TOML: {error}", key=str(path)) from None
 
 
 def _texts(value: object) -> bool:

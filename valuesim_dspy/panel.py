@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
+from math import ceil
 from typing import Any
 
 import dspy
@@ -19,7 +20,10 @@ from valuesim_dspy.survey.codebook import Question
 Reading = tuple[dspy.Prediction, list[Any]]
 
 LEAF_THREADS = 32
-"""Calls in flight where the language model does not say how many it allows."""
+"""Leaf calls at once where the language model does not say how many calls it allows."""
+
+READY = 1.5
+"""Leaf threads for each call in flight: what ends is followed by a prompt that is ready."""
 
 _pool_lock = threading.Lock()
 _pool: tuple[int, ThreadPoolExecutor] | None = None
@@ -29,6 +33,13 @@ def calls_in_flight(lm: object) -> int:
     """Return how many calls a language model allows at once; `LEAF_THREADS` if it does not say."""
     throttle = getattr(lm, "throttle", None)
     return LEAF_THREADS if throttle is None else int(throttle.limits.in_flight)
+
+
+def leaf_threads(lm: object) -> int:
+    """Return how many threads leaf calls to a language model are given."""
+    if getattr(lm, "throttle", None) is None:
+        return LEAF_THREADS
+    return ceil(READY * calls_in_flight(lm))
 
 
 def _submit(threads: int, read: Callable[[], Reading]) -> Future[Reading]:
@@ -74,7 +85,7 @@ class PerspectivePanel(dspy.Module):
         """
         if len(self.names) < 2 or getattr(dspy.settings.lm, "in_process", False):
             return {name: getattr(self, name)(case=case, inputs=inputs) for name in self.names}
-        threads = calls_in_flight(dspy.settings.lm)
+        threads = leaf_threads(dspy.settings.lm)
         waiting = {
             name: _submit(threads, partial(self._read, name, case, inputs)) for name in self.names
         }

@@ -81,7 +81,8 @@ class PaidCall:
     def rest(self, used: int | None = None) -> None:
         """Give the turn back."""
         if self.slot is not None and self.lm.throttle is not None:
-            slot, self.slot, self.told = self.slot, None, self.slot.told
+            slot, self.slot = self.slot, None
+            self.told = slot.told
             self.lm.throttle.give_back(slot, used)
 
     def release(self) -> None:

@@ -23,6 +23,7 @@ from sqlalchemy.pool import NullPool
 from valuesim_dspy.cache_file import use_wal
 from valuesim_dspy.errors import ConfigError, MissingDataError, ProgramStateError, ValueSimError
 from valuesim_dspy.people_tables import MARKS, SCHEMA
+from valuesim_dspy.sqlite_files import PROGRAMMED, refusal
 from valuesim_dspy.store import APP, artifact_root, store_error, take_turn, user_data
 
 FILE = "people.db"
@@ -65,13 +66,15 @@ class PeopleStore:
             self._guard(_make_private, self.file)
         self._engine = _connect(self.url)
         with self.changing() as db:
+            if self.file is not None:
+                _check_tables(db, self.name)
             SCHEMA.create_all(db)
             marks = dict(db.execute(select(MARKS.c.name, MARKS.c.value)).tuples().all())
             if not marks:
                 marks = {"format": FORMAT, "salt": secrets.token_hex(16)}
                 rows = [{"name": name, "value": value} for name, value in marks.items()]
                 db.execute(MARKS.insert(), rows)
-        if marks.get("format") != FORMAT:
+        if marks.get("format") != FORMAT or "salt" not in marks:
             raise ProgramStateError(
                 "the store of people is of another version",
                 path=self.name,
@@ -195,6 +198,7 @@ def _prepare(connection: Any, _: object) -> None:
     connection.isolation_level = None
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA secure_delete = ON")
+    connection.execute("PRAGMA trusted_schema = OFF")
 
 
 def _take_turn(connection: Connection) -> None:
@@ -213,6 +217,12 @@ def _make_private(file: Path) -> None:
     file.chmod(0o600)
     with closing(sqlite3.connect(file, timeout=PATIENCE, isolation_level=None)) as db:
         use_wal(db)
+
+
+def _check_tables(db: Connection, name: str) -> None:
+    """Refuse an SQLite file whose tables would run something, perhaps without end, when used."""
+    if db.exec_driver_sql(PROGRAMMED).scalar_one():
+        raise refusal("the store of people", name)
 
 
 def _rewrite(file: Path) -> None:

@@ -123,8 +123,9 @@ def ends_run(error: Exception) -> bool | None:
 def is_fault(error: Exception) -> bool:
     """Whether an error tells of the endpoint rather than of what it was asked."""
     status = getattr(error, "status", None)
+    # Below 400: what was said to be an answer could not be read.
     return bool(dspy.is_retryable_lm_error(error)) or (
-        isinstance(error, dspy.LMProviderError | dspy.LMUnexpectedError) and status is None
+        isinstance(error, dspy.LMProviderError | dspy.LMUnexpectedError) and (status or 0) < 400
     )
 
 

@@ -36,11 +36,30 @@ def is_sound(record: Any) -> bool:
     if not isinstance(record, dict):
         return False
     if "_dspy_format" in record:
-        return record.keys() >= _DSPY_FIELDS
+        return record.keys() >= _DSPY_FIELDS and _is_told(record) and _all(record["responses"])
     form = record.get("_valuesim_format")
+    raw = record.get("raw")
     return (form == "json" and "value" in record) or (
-        form == "litellm" and isinstance(record.get("raw"), dict)
+        form == "litellm"
+        and isinstance(raw, dict)
+        and _is_told(raw)
+        and _all(raw.get("choices") or [])
     )
+
+
+def _is_told(record: Mapping[str, Any]) -> bool:
+    """Whether usage, cost and outputs are of the kinds that are counted with."""
+    usage, cost = record.get("usage"), record.get("cost")
+    return (
+        isinstance(usage or {}, dict)
+        and all(isinstance(count, int | float | dict | None) for count in (usage or {}).values())
+        and isinstance(cost, int | float | None)
+        and isinstance(record.get("outputs") or [], list)
+    )
+
+
+def _all(items: object) -> bool:
+    return isinstance(items, list) and all(isinstance(item, dict) for item in items)
 
 
 def is_empty(record: Mapping[str, Any]) -> bool:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from sqlalchemy import Connection, select
 
 from valuesim_dspy.case import HistoryItem, Profile, plain_text
-from valuesim_dspy.errors import MissingDataError, SurveyDataError
+from valuesim_dspy.errors import MissingDataError, ProgramStateError, SurveyDataError
 from valuesim_dspy.people_tables import ANSWERS, PEOPLE, QUESTIONS, REVISIONS, WRITTEN_FROM
 from valuesim_dspy.survey.codebook import Codebook, Question
 from valuesim_dspy.survey.facts import Fact, make_fact
@@ -204,7 +204,18 @@ def read_kept(db: Connection, key: str, codebook: Codebook) -> Kept:
 
     Raises:
         MissingDataError: Nobody is kept under this key.
+        ProgramStateError: What is kept is nothing that this code writes.
     """
+    try:
+        return _read_kept(db, key, codebook)
+    except (ValueError, TypeError, LookupError, RecursionError) as error:
+        raise ProgramStateError(
+            f"what is kept of {key} is damaged ({type(error).__name__}); forget the person, or "
+            "bring back a copy of the store"
+        ) from None
+
+
+def _read_kept(db: Connection, key: str, codebook: Codebook) -> Kept:
     row = db.execute(select(PEOPLE).where(PEOPLE.c.key == key)).mappings().one_or_none()
     if row is None:
         raise MissingDataError(f"nobody is remembered as {key}", "add the person first")
@@ -216,13 +227,26 @@ def read_kept(db: Connection, key: str, codebook: Codebook) -> Kept:
         key=key,
         codebook=codebook,
         country=row["country"],
-        statements=tuple(json.loads(row["statements"])),
-        story=row["story"],
+        statements=tuple(_text(text) for text in _list(json.loads(row["statements"]))),
+        story=None if row["story"] is None else _text(row["story"]),
         consent=row["consent"],
         answers=tuple(sorted(answers, key=lambda answer: answer.age)),
         questions=_own_questions(db, key),
         revisions=_revisions(db, key),
     )
+
+
+def _list(value: object) -> list[object]:
+    if not isinstance(value, list):
+        raise TypeError
+    return value
+
+
+def _text(value: object) -> str:
+    # SQLite keeps what it is given, whatever the column's type.
+    if not isinstance(value, str):
+        raise TypeError
+    return value
 
 
 def _own_questions(db: Connection, key: str) -> dict[str, Question]:

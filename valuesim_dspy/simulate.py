@@ -223,7 +223,10 @@ def _rows(
     asked = _questions(questions, codebook)
     views = views_of(asked, codebook, hide=hide, parts=parts)
     pairs = [
-        Case(_seen(profile, view.known, view.name), question)
+        dspy.Example(
+            case=Case(_seen(profile, view.known, view.name), question),
+            answer=profile.answers.get(question.id),
+        )
         for profile in profiles
         for question, view in zip(asked, views, strict=True)
     ]

@@ -151,10 +151,6 @@ def requested(args: argparse.Namespace) -> Simulation:
     from valuesim_dspy.simulation import Simulation
 
     config = _config(args)
-    if args.engine == "ray" and any(vars(config.budget).values()):
-        raise ConfigError("budgets are kept in one process: use --engine local", key="--engine")
-    if args.engine == "ray" and args.shard:
-        raise ConfigError("a run has shards or a Ray cluster, not both", key="--shard")
     if args.workers is not None and (args.engine != "ray" or args.workers < 1):
         raise ConfigError("at least 1, with --engine ray", key="--workers", value=args.workers)
     return Simulation(

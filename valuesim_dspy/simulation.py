@@ -14,17 +14,18 @@ from pathlib import Path
 from valuesim_dspy.answers_file import check_output, write_answers
 from valuesim_dspy.cache import ResponseCache
 from valuesim_dspy.config import JobConfig
-from valuesim_dspy.errors import BudgetExceededError, ConfigError
+from valuesim_dspy.errors import ConfigError
 from valuesim_dspy.estimating import estimate, money, prices, span
 from valuesim_dspy.journal import STATUSES, Journal, Shard
 from valuesim_dspy.lm import MeteredLM, make_lm, preflight, require_consent
+from valuesim_dspy.loop import STOPS
 from valuesim_dspy.outcomes import Outcome
 from valuesim_dspy.plan import Opened, Plan, compiled_on, open_plan
 from valuesim_dspy.progress import Progress
 from valuesim_dspy.sharding import journal_path
 from valuesim_dspy.simulate import run_rows
 from valuesim_dspy.store import cache_location
-from valuesim_dspy.usage import Budget, Meter, Usage
+from valuesim_dspy.usage import Budget, Meter
 
 log = logging.getLogger(__name__)
 
@@ -78,6 +79,7 @@ def run_simulation(simulation: Simulation, *, say: Say = print) -> int:
         BudgetExceededError: The budget is spent; the journal is kept.
         ConfigError: Something does not fit, or a large estimate was not agreed to.
         MissingDataError: A file, the program or a key is absent.
+        ProgramStateError: The program does not fit this code, or was compiled for another model.
     """
     _check_out(simulation)
     opened = open_plan(simulation.plan)
@@ -90,6 +92,8 @@ def run_simulation(simulation: Simulation, *, say: Say = print) -> int:
         raise ConfigError(f"no respondent is in part {simulation.shard}", key="--shard")
     survey = opened.respondents
     require_consent(simulation.plan.lm, len(at), survey.synthetic, simulation.config.send_to)
+    if require := getattr(opened.program, "require_model", None):
+        require(simulation.plan.lm.model)
     if compiled_on(opened):
         log.warning("people who are simulated may be among those the program was compiled on")
     with _opened_journal(simulation, opened) as journal:
@@ -108,7 +112,7 @@ def run_simulation(simulation: Simulation, *, say: Say = print) -> int:
 
 def _check_out(simulation: Simulation) -> None:
     out = check_output(simulation.out)
-    if simulation.shard is None and out.exists() and not simulation.journal.exists():
+    if out.exists() and not simulation.journal.exists():
         raise ConfigError(
             f"{out} is there already and no simulation wrote it; give another name", key="--out"
         )
@@ -116,7 +120,8 @@ def _check_out(simulation: Simulation) -> None:
 
 @contextmanager
 def _opened_journal(simulation: Simulation, opened: Opened) -> Iterator[Journal]:
-    """Yield the journal; one that is still empty at the end leaves no file behind."""
+    """Yield the journal; one that was begun and is empty at the end leaves no file behind."""
+    is_new = not simulation.journal.exists()
     journal = Journal.open(
         simulation.journal,
         opened.arguments(),
@@ -127,10 +132,10 @@ def _opened_journal(simulation: Simulation, opened: Opened) -> Iterator[Journal]
     try:
         yield journal
     finally:
-        is_empty = not journal.count
+        is_idle = is_new and not journal.count
         journal.close()
         # It would refuse the next run's arguments for the sake of nothing.
-        for suffix in ("", "-wal", "-shm") if is_empty else ():
+        for suffix in ("", "-wal", "-shm") if is_idle else ():
             Path(f"{journal.path}{suffix}").unlink(missing_ok=True)
 
 
@@ -160,7 +165,8 @@ def _ask(
     say: Say,
 ) -> int:
     """Ask what is left; say what it took, also where that ends early."""
-    told, start = _Told(), time.monotonic()
+    budget = Budget(**simulation.config.budget.model_dump())
+    told, start = _Told(Meter("task_lm", budget=budget, recent=RECENT)), time.monotonic()
     try:
         with Progress("simulating", rows) as progress:
             told.step = progress.step
@@ -171,8 +177,9 @@ def _ask(
     except KeyboardInterrupt:
         _say_left(journal, told, time.monotonic() - start, say)
         return INTERRUPTED
-    except BudgetExceededError:
-        _say_left(journal, told, time.monotonic() - start, say)
+    except STOPS:
+        if told.rows:
+            _say_left(journal, told, time.monotonic() - start, say)
         raise
     for line in [*status_lines([journal]), *told.lines(time.monotonic() - start)]:
         say(line)
@@ -182,25 +189,28 @@ def _ask(
 class _Told:
     """What a run takes, as it takes it."""
 
-    def __init__(self) -> None:
+    def __init__(self, meter: Meter) -> None:
+        self.meter, self.rows = meter, 0
         self.step: Callable[[], object] = lambda: None
         self.lm: MeteredLM | None = None
-        self._paid = Usage()
 
-    def outcome(self, outcome: Outcome) -> None:
+    def outcome(self, _: Outcome) -> None:
         self.step()
-        self._paid += Usage(outcome.paid, completion_tokens=outcome.paid_tokens, usd=None)
+        self.rows += 1
 
     def lines(self, seconds: float) -> list[str]:
         """Return calls, tokens and money, how much of the prompts repeats, and the pace."""
-        paid, lines = self._paid, []
-        if self.lm is not None:
-            needed, paid = self.lm.meter.needed, self.lm.meter.paid
-            lines.append(f"needed: {needed.calls:,} calls, {needed.tokens:,} tokens")
+        needed, paid = self.meter.needed, self.meter.paid
         price = money(None if paid.usd is None else (paid.usd, paid.usd))
         pace = f"{paid.calls / seconds:,.1f} calls a second" if seconds > 0 else ""
-        lines.append(f"paid: {paid.calls:,} calls, {paid.tokens:,} tokens, {price}; {pace}")
-        prefixes = getattr(self.lm, "prefixes", None)
+        lines = [
+            f"needed: {needed.calls:,} calls, {needed.tokens:,} tokens",
+            f"paid: {paid.calls:,} calls, {paid.tokens:,} tokens, {price}; {pace}",
+        ]
+        throttle, prefixes = (getattr(self.lm, name, None) for name in ("throttle", "prefixes"))
+        if throttle is not None and throttle.retries:
+            limited = f"{throttle.refusals:,} of them after too many requests"
+            lines.append(f"tried again: {throttle.retries:,} times, {limited}")
         if prefixes is not None and prefixes.characters:
             cached = prefixes.cached_tokens
             told = f"; the server says it had {cached:,} tokens cached" if cached else ""
@@ -211,10 +221,8 @@ class _Told:
 def _ask_here(
     simulation: Simulation, opened: Opened, journal: Journal, left: Sequence[int], told: _Told
 ) -> None:
-    budget = Budget(**simulation.config.budget.model_dump())
-    meter = Meter("task_lm", budget=budget, recent=RECENT)
     limits = simulation.config.limits
-    told.lm = make_lm(simulation.plan.lm, name="task_lm", meter=meter, limits=limits)
+    told.lm = make_lm(simulation.plan.lm, name="task_lm", meter=told.meter, limits=limits)
     with ResponseCache(cache_location()).installed():
         preflight(told.lm)
         run_rows(opened, journal, lm=told.lm, at=left, on_outcome=told.outcome)
@@ -227,9 +235,10 @@ def _ask_ray(simulation: Simulation, opened: Opened, journal: Journal, told: _To
         simulation.plan,
         opened,
         journal,
-        workers=simulation.workers,
+        workers=simulation.workers or None,
         limits=simulation.config.limits,
         on_outcome=told.outcome,
+        meter=told.meter,
     )
 
 

@@ -115,7 +115,8 @@ class _Crew:
         self._ray, self._parcel, self._shares = ray, parcel, shares
         self._work, self._kept = work, kept
         # A lost chunk is given out again here, where it is split and counted, never by Ray.
-        self._actor = ray.remote(num_cpus=1, max_restarts=0, max_task_retries=0)(Worker)
+        settings = {"max_restarts": 0, "max_task_retries": 0, "scheduling_strategy": "SPREAD"}
+        self._actor = ray.remote(num_cpus=1, **settings)(Worker)
         self._actors: dict[int, Any] = {}
         self._idle: set[int] = set()
         self._under_way: dict[Any, tuple[int, Chunk | None]] = {}

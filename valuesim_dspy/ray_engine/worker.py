@@ -27,6 +27,7 @@ from valuesim_dspy.plan import TOGETHER, Opened, Plan, open_plan
 from valuesim_dspy.program import VARIANTS
 from valuesim_dspy.state import PROGRAM_FILE
 from valuesim_dspy.store import cache_location
+from valuesim_dspy.survey.codebook import packaged_codebooks
 from valuesim_dspy.usage import Meter, Usage
 
 RECENT = 100_000
@@ -63,8 +64,10 @@ def pack(plan: Plan, opened: Opened) -> Parcel:
         folder = find_program(plan.program)
         program = {n: (folder / n).read_text("utf-8") for n in (PROGRAM_FILE, MANIFEST_FILE)}
     named = {name: getattr(plan, name) for name in ("survey", "codebook", "wording")}
+    if plan.codebook in packaged_codebooks():
+        del named["codebook"]
     files = {
-        name: str(Path(at).resolve()) for name, at in named.items() if at and Path(at).exists()
+        name: str(Path(at).absolute()) for name, at in named.items() if at and Path(at).exists()
     }
     return Parcel(
         plan=plan.model_copy(update=files).model_dump_json(),

@@ -10,8 +10,12 @@ from typing import Any, NoReturn
 
 import yaml
 
-from valuesim_dspy.errors import MissingDataError, SurveyDataError
+from valuesim_dspy.errors import MissingDataError, SurveyDataError, shown
 
+_MAX_BYTES = 8 * 2**20
+_MAX_DEPTH = 50
+_MAX_ALIASES = 10_000
+_MAX_WRITTEN = 64 * 2**20
 _FastLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -163,11 +167,35 @@ def codebook_files(source: Path) -> list[Path]:
         MissingDataError: There is no such file or folder, or the folder has no YAML file.
     """
     files = sorted(source.glob("*.yaml")) if source.is_dir() else [source]
-    if not files or not files[0].is_file():
+    if not files or not all(file.is_file() for file in files):
         raise MissingDataError(
             f"no codebook at {source}", "give a packaged name, a .yaml file or a folder of them"
         )
     return files
+
+
+def _check_nesting(text: str) -> None:
+    """Refuse what the parser, written in C, would end the process of: it nests as the file does."""
+    depth = aliases = 0
+    for event in yaml.parse(text, Loader=_FastLoader):
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        aliases += isinstance(event, yaml.AliasEvent)
+        if depth > _MAX_DEPTH or aliases > _MAX_ALIASES:
+            raise ValueError(f"more than {_MAX_DEPTH} levels or {_MAX_ALIASES} repetitions")
+
+
+def _check_size(value: object, sizes: dict[int, int]) -> int:
+    """Count the characters of a document written out; refuse one that repeats itself too often."""
+    if not isinstance(value, dict | list):
+        return len(str(value)) + 1
+    if id(value) not in sizes:
+        sizes[id(value)] = _MAX_WRITTEN  # of what holds itself there is no end
+        items = [*value.keys(), *value.values()] if isinstance(value, dict) else value
+        sizes[id(value)] = 1 + sum(_check_size(item, sizes) for item in items)
+    if sizes[id(value)] >= _MAX_WRITTEN:
+        raise ValueError("it repeats parts of itself too often")
+    return sizes[id(value)]
 
 
 def read_documents(path: Path) -> Iterator[Node]:
@@ -176,17 +204,24 @@ def read_documents(path: Path) -> Iterator[Node]:
     Raises:
         SurveyDataError: The file is not UTF-8 or not YAML, or a document is no mapping.
     """
+    if path.stat().st_size > _MAX_BYTES:
+        raise SurveyDataError(f"has more than {_MAX_BYTES} bytes", path=path)
     try:
-        documents = list(yaml.load_all(path.read_text("utf-8"), Loader=_Loader))
+        text = path.read_text("utf-8")
+        _check_nesting(text)
+        documents = list(yaml.load_all(text, Loader=_Loader))
+        _check_size(documents, {})
     except UnicodeDecodeError as error:
         raise SurveyDataError("the file is not UTF-8 text", path=path) from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         raise SurveyDataError(
-            f"not readable as YAML: {getattr(error, 'problem', None) or error}",
+            f"not readable as YAML: {shown(getattr(error, 'problem', None) or error)}",
             path=path,
             row=mark.line + 1 if mark else None,
         ) from error
+    except (ValueError, RecursionError) as error:
+        raise SurveyDataError(f"not readable as YAML: {shown(error)}", path=path) from None
     for document in documents:
         if not isinstance(document, dict):
             raise SurveyDataError("a codebook file is a mapping of keys to values", path=path)

@@ -1,19 +1,20 @@
-"""The variables of an SPSS or Stata file: names, labels, and which codes are in use."""
+"""The variables of an SPSS or Stata file: names, labels, and which codes are in use.
+
+They are read in a guarded process, as rows are.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from valuesim_dspy.errors import MissingDataError, SurveyDataError
+from valuesim_dspy.survey.file_limits import damaged
+from valuesim_dspy.survey.labelled_rows import LabelledReader
 
 SUFFIXES = (".sav", ".zsav", ".dta")
-_BATCH = 300  # columns read at once: a file of thousands does not fit in memory whole
-_MAX_CODE = 2**31 - 1
-_MAX_DISTINCT = 2000
-_DATES = ("DATE", "TIME", "MOYR", "QYR", "WKYR", "%T", "%D")
 
 
 @dataclass(frozen=True)
@@ -53,9 +54,12 @@ class LabelledFile:
     variables: tuple[Variable, ...]
 
     def distinct_rows(self, columns: Iterable[str]) -> int:
-        """How many different combinations of values these columns have."""
-        frame, _ = _read(self.path, usecols=list(columns))
-        return len(frame.drop_duplicates())
+        """How many different combinations of values these columns have.
+
+        Raises:
+            SurveyDataError: The file is damaged.
+        """
+        return int(_told(self.path, {"columns": list(columns)}))
 
 
 def read_variables(path: Path) -> LabelledFile:
@@ -73,75 +77,27 @@ def read_variables(path: Path) -> LabelledFile:
     if path.suffix.lower() not in SUFFIXES:
         message = f"has no labels to read: only {', '.join(SUFFIXES)} files do"
         raise SurveyDataError(message, path=path)
-    _, meta = _read(path, metadataonly=True)
-    variables = tuple(_variables(path, meta))
-    rows = meta.number_rows or 0
-    return LabelledFile(path, str(meta.file_label or "").strip(), int(rows), variables)
-
-
-def _read(path: Path, **options: Any) -> tuple[Any, Any]:
+    told = _told(path, {})
     try:
-        import pyreadstat
-    except ImportError:
-        how = "install the extra: pip install 'valuesim-dspy[survey]'"
-        raise MissingDataError(f"{path.suffix} files need pyreadstat", how) from None
-    is_stata = path.suffix.lower() == ".dta"
-    read = pyreadstat.read_dta if is_stata else pyreadstat.read_sav
-    # so that a 77 that SPSS declares missing comes as 77; Stata's .a to .z are empty cells here
-    options = {"user_missing": not is_stata, "disable_datetime_conversion": True, **options}
-    problems = (pyreadstat.ReadstatError, pyreadstat.PyreadstatError, ValueError, OSError)
-    for encoding in (None, "LATIN1"):
-        try:
-            return read(str(path), encoding=encoding, **options)
-        except problems:
-            continue
-    raise SurveyDataError("is damaged: download or export it again", path=path)
+        variables = tuple(_variable(each) for each in told["variables"])
+        return LabelledFile(path, str(told["title"]), int(told["rows"]), variables)
+    except (TypeError, ValueError, LookupError):
+        raise damaged(path, path.suffix.lower()) from None
 
 
-def _variables(path: Path, meta: Any) -> Iterator[Variable]:
-    names = list(meta.column_names)
-    for start in range(0, len(names), _BATCH):
-        frame, _ = _read(path, usecols=names[start : start + _BATCH])
-        for name in names[start : start + _BATCH]:
-            yield _variable(name, frame[name], meta)
+def _told(path: Path, request: Mapping[str, Any]) -> Any:
+    """What a process of its own says: some damaged files end the process that reads them."""
+    with LabelledReader() as reader:
+        return reader.tell(path, request)
 
 
-def _variable(name: str, column: Any, meta: Any) -> Variable:
-    values = column.dropna()
-    written = meta.variable_value_labels.get(name, {})
-    labels = {
-        int(code): " ".join(str(label).split())
-        for code, label in written.items()
-        if isinstance(code, int | float) and float(code).is_integer() and abs(code) <= _MAX_CODE
-    }
-    texts: tuple[str, ...] = ()
-    codes: tuple[int, ...] = ()
-    unique = values.unique()
-    if any(mark in str(meta.original_variable_types.get(name, "")).upper() for mark in _DATES):
-        kind = "date"
-    elif str(meta.readstat_variable_types.get(name)) == "string":
-        kind, values = "text", values[values.astype(str).str.strip() != ""]
-        unique = values.unique()
-        texts = tuple(sorted(map(str, unique))) if len(unique) <= _MAX_DISTINCT else ()
-    else:
-        whole = all(float(x).is_integer() and abs(x) <= _MAX_CODE for x in unique)
-        kind = "codes" if whole else "numbers"
-        if whole and len(unique) <= _MAX_DISTINCT:
-            codes = tuple(sorted(int(x) for x in unique))
+def _variable(told: Mapping[str, Any]) -> Variable:
     return Variable(
-        name=name,
-        label=" ".join(str(meta.column_names_to_labels.get(name) or "").split()),
-        labels=dict(sorted(labels.items())),
-        declared=_declared(meta, name, {*codes, *labels}),
-        kind=kind,
-        codes=codes,
-        texts=texts,
-        distinct=len(unique),
-        given=len(values),
+        **{
+            **told,
+            "labels": {int(code): str(label) for code, label in told["labels"].items()},
+            "declared": frozenset(told["declared"]),
+            "codes": tuple(told["codes"]),
+            "texts": tuple(told["texts"]),
+        }
     )
-
-
-def _declared(meta: Any, name: str, codes: Iterable[int]) -> frozenset[int]:
-    ranges = (meta.missing_ranges or {}).get(name, [])
-    limits = [(item["lo"], item["hi"]) for item in ranges if not isinstance(item["lo"], str)]
-    return frozenset(code for code in codes for low, high in limits if low <= code <= high)

@@ -1,4 +1,4 @@
-"""The rows of SPSS (.sav) and Stata (.dta) files, read in a guarded process."""
+"""SPSS (.sav) and Stata (.dta) files, read in a guarded process: rows, and what variables are."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -66,14 +66,29 @@ class LabelledReader:
 
     def read(self, path: Path, kinds: Mapping[str, str]) -> RawSurvey:
         """Read one file; see `read_labelled`."""
+        survey: RawSurvey = self._asked(path, {"kinds": dict(kinds)}, _rows)
+        return survey
+
+    def tell(self, path: Path, request: Mapping[str, Any]) -> Any:
+        """Return what is said of a file's variables; see `labelled_worker.serve`.
+
+        Raises:
+            SurveyDataError: The file is damaged.
+        """
+        return self._asked(path, request, lambda stream, answer: answer["told"])
+
+    def _asked(
+        self, path: Path, request: Mapping[str, Any], take: Callable[[Any, Mapping[str, Any]], Any]
+    ) -> Any:
         if self._process is None:
             self._process = _start()
-        request = {"path": str(path.resolve()), "kinds": dict(kinds)}
+        request = {"path": str(path.resolve()), **request}
         limit = self._seconds + PER_MEGABYTE * path.stat().st_size / 1e6
         watch = threading.Timer(limit, self._process.kill)
         watch.start()
         try:
-            return _ask(self._process, path, request)
+            answer = _ask(self._process, path, request)
+            return take(self._process.stdout, answer)
         except (OSError, EOFError, ValueError, LookupError, TypeError):
             # The process has ended, or it no longer says what it should.
             self._end()
@@ -101,7 +116,7 @@ def _start() -> subprocess.Popen[bytes]:
     )
 
 
-def _ask(process: subprocess.Popen[bytes], path: Path, request: Mapping[str, Any]) -> RawSurvey:
+def _ask(process: subprocess.Popen[bytes], path: Path, request: Mapping[str, Any]) -> Any:
     assert process.stdin is not None and process.stdout is not None
     process.stdin.write(json.dumps(request).encode() + b"\n")
     process.stdin.flush()
@@ -113,7 +128,11 @@ def _ask(process: subprocess.Popen[bytes], path: Path, request: Mapping[str, Any
         told = answer["error"]
         where = {key: told.get(key) for key in ("row", "column", "value")}
         raise SurveyDataError(told["message"], path=path, **where)
-    columns = {about["name"]: _column(process.stdout, about) for about in answer["columns"]}
+    return answer
+
+
+def _rows(stream: Any, answer: Mapping[str, Any]) -> RawSurvey:
+    columns = {about["name"]: _column(stream, about) for about in answer["columns"]}
     return RawSurvey(columns, "", int(answer["unknown"]))
 
 

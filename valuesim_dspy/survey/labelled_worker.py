@@ -1,4 +1,4 @@
-"""Reads .sav and .dta files in a process of its own, for `labelled_rows`.
+"""Reads .sav and .dta files in a process of its own, for `labelled_rows` and `labelled_files`.
 
 The library that reads them is written in C, and some damaged files end the process. This one
 holds nothing but the file: if it ends, one read fails. It takes requests as lines of JSON and
@@ -21,6 +21,7 @@ from valuesim_dspy.errors import SurveyDataError
 from valuesim_dspy.survey.cells import BLANK, CellError, as_kind
 from valuesim_dspy.survey.csv_rows import find_columns
 from valuesim_dspy.survey.file_limits import MAX_ROWS, check_rows, check_wanted, damaged
+from valuesim_dspy.survey.labelled_variables import count_rows, tell_variables
 
 BLOCK = 5000  # rows at a time: the library makes a Python object of every cell
 MEMORY, PER_BYTE = 768 * 1024**2, 8  # what a read may take, and more for each byte of the file
@@ -40,23 +41,28 @@ def serve(requests: IO[str], answers: IO[bytes]) -> None:
     """Answer requests until there are no more.
 
     Args:
-        requests: Lines of JSON: {"path": str, "kinds": {column: kind}}.
-        answers: For each a line of JSON: {"error": {message, row, column, value}}, or
-            {"columns": [{name, dtype, count, texts}], "unknown": int}. Behind the latter come the
-            bytes of each column; for one that has texts, each cell's place among them, int32.
+        requests: Lines of JSON: {"path": str}, and "kinds": {column: kind} for rows, "columns":
+            [name] for how many different rows these have, neither for what the variables are.
+        answers: For each a line of JSON: {"error": {message, row, column, value}}, {"told": ..},
+            or for rows {"columns": [{name, dtype, count, texts}], "unknown": int}. Behind the
+            latter come the bytes of each column; for one that has texts, each cell's place among
+            them, int32.
     """
     for line in requests:
         request = json.loads(line)
         path = Path(request["path"])
         try:
             _limit_memory(path)
-            columns, unknown = read_labelled(path, request["kinds"])
+            if "kinds" in request:
+                _answer(answers, *read_labelled(path, request["kinds"]))
+            elif "columns" in request:
+                _put(answers, {"told": count_rows(path, request["columns"])})
+            else:
+                _put(answers, {"told": tell_variables(path)})
         except MemoryError:
             _put(answers, {"error": {"message": "needs too much memory: damaged, or give CSV"}})
         except SurveyDataError as error:
             _put(answers, {"error": _parts(error)})
-        else:
-            _answer(answers, columns, unknown)
 
 
 def _limit_memory(path: Path) -> None:

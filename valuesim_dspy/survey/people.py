@@ -149,6 +149,16 @@ class Respondent:
         return str(self._people.ids[self._at])
 
     @property
+    def survey_digest(self) -> str:
+        """sha256 of the survey file's bytes, 64 hex digits."""
+        return self._people.digest
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether the file says that nobody in it exists."""
+        return self._people.stamp == "synthetic"
+
+    @property
     def row(self) -> int:
         """The row of the file, counted from 1, the header not counted."""
         return int(self._people.rows[self._at])

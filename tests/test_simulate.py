@@ -1,0 +1,346 @@
+"""Simulating in Python: the same rows as the loop gives, kept as they come, taken up again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import dspy
+import pytest
+from people import case, example, person, prompt_of, reply, scripted_lm
+from planned import MOVE, First, asked, people, plain, questions, survey_file
+from simulating import Scripted, local, other, remote
+
+from valuesim_dspy.asked import Listed
+from valuesim_dspy.cache import ResponseCache
+from valuesim_dspy.case import Case
+from valuesim_dspy.errors import BudgetExceededError, ConfigError, MissingDataError
+from valuesim_dspy.journal import Journal
+from valuesim_dspy.lexical.engine import ScriptedEngine
+from valuesim_dspy.lm import make_lm
+from valuesim_dspy.loop import answer_cases
+from valuesim_dspy.outcomes import Outcome, outcomes_frame
+from valuesim_dspy.program import ValueSim
+from valuesim_dspy.roles import LMRole
+from valuesim_dspy.simulate import run_rows, simulate
+from valuesim_dspy.store import cache_location
+from valuesim_dspy.survey.codebook import load_codebook
+from valuesim_dspy.survey.respondents import read_respondents
+from valuesim_dspy.usage import Budget, Meter
+
+
+class Memory:
+    """Finished rows in memory, in the order in which they came."""
+
+    def __init__(self, **done: Outcome) -> None:
+        self.rows: dict[int, Outcome] = {int(k[1:]): v for k, v in done.items()}
+
+    def add(self, number: int, outcome: Outcome) -> None:
+        """Keep a row."""
+        assert number not in self.rows
+        self.rows[number] = outcome
+
+    def is_done(self, number: int) -> bool:
+        """Whether it is kept."""
+        return number in self.rows
+
+
+def second(_: Any) -> dict[str, Any]:
+    """Answer everything with the second option."""
+    return {**reply(2), "backstory": "You are somebody."}
+
+
+def test_every_row_is_kept_as_it_comes() -> None:
+    """By its number; whoever watches sees each once."""
+    kept, seen = Memory(), list[Outcome]()
+    run_rows(asked(), kept, lm=None, on_outcome=seen.append)
+    assert list(kept.rows) == list(range(12)) and seen == list(kept.rows.values())
+    assert {outcome.status for outcome in seen} == {"answered"}
+    assert seen[0].respondent == people()[0].key(people().digest)
+    assert seen[0].truth == people()[0].answer("Q27")
+
+
+def test_only_what_is_not_done_is_asked() -> None:
+    """Of the people who are named."""
+    program = First()
+    done = Outcome("x", "Q27", None, 1, "answered")
+    kept = Memory(n0=done, n5=done)
+    run_rows(asked(program), kept, lm=None, at=[0, 1])
+    assert sorted(kept.rows) == list(range(8))
+    assert len(program.seen) == 6
+    run_rows(asked(program), kept, lm=None, at=[0, 1])
+    assert len(program.seen) == 6
+
+
+def test_one_case_that_fails_is_a_row_that_says_so() -> None:
+    """The others are answered."""
+    kept = Memory()
+    run_rows(asked(First(fails=("Q57",))), kept, lm=None)
+    failed = [n for n, outcome in kept.rows.items() if outcome.status == "failed"]
+    assert failed == [1, 5, 9] and "out of order" in kept.rows[1].reason
+
+
+def test_skipped_rows_are_kept_without_asking() -> None:
+    """With their reason."""
+    kept, program = Memory(), First()
+    run_rows(asked(program, questions=questions("Q57", "Q262")), kept, lm=None)
+    assert [o.status for o in kept.rows.values()] == ["answered", "skipped"] * 3
+    assert {case.question.id for case in program.seen} == {"Q57"}
+
+
+def test_rows_are_those_of_the_loop_that_evals_use(offline: Any) -> None:
+    """Answers, decisions, views, calls: the same."""
+    sheet = asked(ValueSim("full"), positions=[0], parts=2)
+    examples = [row for _, row in sheet.rows() if isinstance(row, dspy.Example)]
+    ours, kept = dict[int, Outcome](), Memory()
+    run_rows(sheet, kept, lm=offline)
+    theirs = answer_cases(ValueSim("full"), examples, lm=offline)
+    ours = kept.rows
+    assert plain(list(ours.items())) == plain(list(enumerate(theirs)))
+    assert [dict(o.views) for o in ours.values()] == [dict(o.views) for o in theirs]
+    assert [o.calls for o in ours.values()] == [o.calls for o in theirs]
+
+
+def test_calls_at_once_give_the_same_rows(tmp_path: Path) -> None:
+    """Against a server, early first questions included; a backstory is paid once a person."""
+    sheet = asked(ValueSim("full"), positions=range(3), questions=questions("Q27", "Q57"))
+    alone = Memory()
+    with ResponseCache().installed():
+        run_rows(sheet, alone, lm=make_lm(LMRole(), name="task_lm"))
+    with remote() as (lm, server):
+        kept = Memory()
+        run_rows(sheet, kept, lm=lm)
+        stories = lm.meter.by_predictor["writer.backstory"].calls
+        assert lm.meter.paid.calls == len(server.requests)
+    assert plain(sorted(kept.rows.items())) == plain(list(alone.rows.items()))
+    assert stories == 3
+
+
+def test_a_budgets_end_keeps_what_was_answered() -> None:
+    """And a larger one goes on where it ended, paying nothing twice."""
+    sheet = asked(ValueSim("single"))
+    kept = Memory()
+    with ResponseCache().installed():
+        few = local(second, meter=Meter(budget=Budget(calls=5)))
+        with pytest.raises(BudgetExceededError):
+            run_rows(sheet, kept, lm=few)
+        assert sorted(kept.rows) == list(range(5))
+        more = local(second)
+        run_rows(sheet, kept, lm=more)
+    assert sorted(kept.rows) == list(range(12)) and more.meter.paid.calls == 7
+
+
+def test_an_interrupt_closes_what_is_under_way() -> None:
+    """What was answered is kept."""
+
+    def act(case: Case) -> int:
+        if case.question.id == "Q58":
+            raise KeyboardInterrupt
+        return 1
+
+    kept = Memory()
+    with pytest.raises(KeyboardInterrupt):
+        run_rows(asked(Scripted(act)), kept, lm=None)
+    assert sorted(kept.rows) == [0, 1]
+
+
+def test_cases_come_back_in_their_order(offline: Any) -> None:
+    """As a table; an example's answer is the truth."""
+    frame = simulate(ValueSim("single"), [case("Q69"), example("Q70", 3)])
+    assert frame["question"].tolist() == ["Q69", "Q70"]
+    assert frame["truth"].isna().tolist() == [True, False] and frame["truth"][1] == 3
+    again = answer_cases(ValueSim("single"), [example("Q69"), example("Q70", 3)], lm=offline)
+    assert list(frame.columns) == list(outcomes_frame(again).columns)
+    assert frame["answer"].tolist() == [outcome.answer for outcome in again]
+    assert (frame["calls"] == 1).all()
+
+
+def test_a_survey_is_asked_questions_by_id_battery_and_ones_own() -> None:
+    """Respondents outside, questions inside; people who are chosen."""
+    program = First()
+    frame = simulate(
+        program, respondents=people()[:3], questions=["Q27,battery:happiness", MOVE, "Q27"]
+    )
+    assert frame["question"].tolist() == ["Q27", "Q46", "own-1"] * 3
+    keys = [who.key(people().digest) for who in people()[:3]]
+    assert frame["respondent"].tolist() == [key for key in keys for _ in range(3)]
+    known = [set(case.profile.answers) for case in program.seen]
+    assert not known[0] & {"Q27", "Q46", "Q49"} and {"Q27", "Q46"} & known[2]
+    assert simulate(First(), respondents=people()[:1], questions="Q57-Q59").shape[0] == 3
+
+
+def test_profiles_are_asked_with_the_question_hidden() -> None:
+    """And its twins; what a profile tells otherwise stays."""
+    program = First()
+    frame = simulate(program, respondents=[person(), other()], questions=["Q57", "Q182"])
+    assert frame["question"].tolist() == ["Q57", "Q182"] * 2
+    assert frame["truth"].tolist() == [2, 9, 1, 2]
+    known = [set(case.profile.answers) for case in program.seen]
+    assert known[0] == {"Q1", "Q6", "Q46", "Q58", "Q64", "Q65"} == known[1]
+    assert known[2] == {"Q1", "Q64", "Q65"}
+    split = First()
+    simulate(split, respondents=[person()], questions=["Q57", "Q182"], parts=2)
+    assert [set(case.profile.answers) & {"Q57", "Q182"} for case in split.seen] == [
+        {"Q182"},
+        {"Q57"},
+    ]
+
+
+def test_no_prompt_holds_what_is_hidden() -> None:
+    """Neither the answers of an asked question nor those of its twins, by any predictor."""
+    engine = ScriptedEngine(second)
+    who, book = people()[:2], load_codebook()
+    with ResponseCache().installed():
+        simulate(
+            "full",
+            respondents=who,
+            questions=["Q46", "Q57"],
+            hide="battery",
+            lm=scripted_lm(engine),
+        )
+    sent = [prompt_of(request) for request in engine.requests]
+    hidden = {"Q46", "Q57", *book["Q46"].twins}
+    shown = 0
+    for respondent in who:
+        for question in book:
+            code = respondent.answer(question.id)
+            if code is None or not question.gives_facts or question.private:
+                continue
+            text = question.fact_text(code, respondent.country)
+            if question.id in hidden:
+                assert not [prompt for prompt in sent if text in prompt], question.id
+            else:
+                shown += any(text in prompt for prompt in sent)
+    assert shown > 200
+    assert not [prompt for prompt in sent if respondent.id in prompt]
+
+
+def test_a_program_may_be_a_name(offline: Any) -> None:
+    """A variant's, with peers where it reads them; or a saved one's."""
+    frame = simulate("single-peers", respondents=people()[:2], questions="Q57")
+    assert set(frame["status"]) == {"answered"}
+    assert simulate("single", [case()])["answer"].notna().all()
+    with pytest.raises(MissingDataError, match="no program at nosuch"):
+        simulate("nosuch", [case()])
+    with pytest.raises(MissingDataError, match="not bound to similar"):
+        simulate(ValueSim("peers"), respondents=people()[:1], questions="Q57")
+
+
+def test_the_lm_in_force_answers_where_none_is_given(offline: Any) -> None:
+    """It is counted."""
+    before = offline.meter.needed.calls
+    simulate(ValueSim("single"), [case()])
+    assert offline.meter.needed.calls == before + 1
+
+
+def test_a_plain_lm_of_dspy_answers_uncounted() -> None:
+    """One case after another; calls are unknown and 0."""
+    from dspy.utils import DummyLM
+
+    lm = DummyLM([{"analysis": "So.", "answer": "2"}] * 3)
+    frame = simulate(ValueSim("single"), [case("Q69"), case("Q70")], lm=lm)
+    assert frame["answer"].tolist() == [2, 2] and frame["calls"].tolist() == [0, 0]
+
+
+def test_a_cache_that_is_installed_is_used() -> None:
+    """Else the project's own, so that a backstory is paid once."""
+    engine = ScriptedEngine(second)
+    with ResponseCache().installed() as cache:
+        simulate(ValueSim("vote"), [case("Q69"), case("Q70")], lm=scripted_lm(engine))
+        assert cache.count == len(engine.requests) == 7
+    assert not cache_location().exists()
+    simulate(ValueSim("vote"), [case("Q69"), case("Q70")], lm=scripted_lm(ScriptedEngine(second)))
+    assert cache_location().exists() and "cache" not in vars(dspy)
+
+
+def test_a_journal_makes_a_call_resumable(tmp_path: Path) -> None:
+    """The second time nothing is asked; another question is another run."""
+    program, kept = First(), tmp_path / "answers.journal"
+    first = simulate(program, respondents=people()[:3], questions="Q57-Q58", journal=kept)
+    again = simulate(program, respondents=people()[:3], questions="Q57-Q58", journal=kept)
+    assert len(program.seen) == 6 and first.equals(again)
+    with pytest.raises(ConfigError, match="other arguments: questions"):
+        simulate(program, respondents=people()[:3], questions="Q57-Q59", journal=kept)
+    with pytest.raises(ConfigError, match="other arguments"):
+        simulate(
+            program, respondents=people()[:3], questions="Q57-Q58", journal=kept, lm=local(second)
+        )
+    with Journal(kept) as journal:
+        assert journal.count == 6
+
+
+def test_an_interrupted_call_goes_on_from_its_journal(tmp_path: Path) -> None:
+    """Rows are those of a run that nothing disturbed."""
+    cases = [case(name) for name in ("Q69", "Q70", "Q71", "Q72")]
+    left = [3]
+
+    def act(_: Case) -> int:
+        left[0] -= 1
+        if left[0] < 0:
+            raise KeyboardInterrupt
+        return 1
+
+    program = Scripted(act)
+    with pytest.raises(KeyboardInterrupt):
+        simulate(program, cases, journal=tmp_path / "j")
+    left[0] = 1
+    frame = simulate(program, cases, journal=tmp_path / "j")
+    undisturbed = simulate(Scripted(lambda _: 1), cases)
+    assert left[0] == 0
+    assert frame.drop(columns="seconds").equals(undisturbed.drop(columns="seconds"))
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"respondents": "survey"},
+        {"questions": "Q57"},
+        {"cases": True, "respondents": "survey", "questions": "Q57"},
+        {"cases": True, "questions": "Q57"},
+    ],
+)
+def test_who_is_asked_what_must_be_clear(given: dict[str, Any]) -> None:
+    """Cases, or respondents with questions."""
+    given = dict(given)
+    cases = [case()] if given.pop("cases", None) else None
+    if "respondents" in given:
+        given["respondents"] = people()
+    with pytest.raises(ConfigError, match="give cases, or respondents and questions"):
+        simulate(First(), cases, **given)
+
+
+def test_answers_of_people_go_only_where_it_was_agreed(
+    tmp_path: Path, unmarked: Callable[[Path], Path]
+) -> None:
+    """A survey that is not synthetic, a host that is not this machine."""
+    survey = read_respondents(unmarked(tmp_path))
+    lm = make_lm(LMRole(model="openai/x", api_base="http://10.0.0.1/v1"), name="task_lm")
+    with pytest.raises(ConfigError, match=r"--send-to 10\.0\.0\.1"):
+        simulate("single", respondents=survey[:2], questions="Q57", lm=lm)
+    program = First()
+    simulate(
+        program, respondents=survey[:2], questions="Q57", lm=lm, send_to=["10.0.0.1"], threads=1
+    )
+    assert len(program.seen) == 2
+
+
+@pytest.fixture
+def unmarked() -> Callable[[Path], Path]:
+    """Write people who are not marked as synthetic."""
+
+    def write(folder: Path) -> Path:
+        path = survey_file(folder)
+        text = path.read_text().replace("SYNTHETIC", "6-0").replace("synthetic", "10.14281/1")
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def test_listed_cases_can_be_run_in_part() -> None:
+    """By their places."""
+    kept = Memory()
+    run_rows(Listed(First(), [case("Q69"), case("Q70")]), kept, lm=None, at=[1])
+    assert list(kept.rows) == [1]
