@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 SCALE  := $(VENV)/.scale
-SRC    := valuesim_dspy evals optimize tests benchmarks
+SRC    := valuesim_dspy evals optimize tests benchmarks notebooks
 
 # make demo MODEL=<any LiteLLM model string> SURVEY=<file> runs the same job on your own.
 MODEL    ?=

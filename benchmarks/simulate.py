@@ -174,6 +174,15 @@ def figures(part: str, answers: int) -> Figures:
     return parts[part]()
 
 
+def processor_times() -> tuple[float, float]:
+    """Return how long the machine's processors were idle and in use, or zeros where unknown."""
+    stat = Path("/proc/stat")
+    if not stat.exists():
+        return 0.0, 0.0
+    times = [float(word) for word in stat.read_text().split("\n", 1)[0].split()[1:9]]
+    return times[3], sum(times) - times[3]
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, and print the figures by part."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
@@ -181,10 +190,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--only", nargs="+", choices=list(PARTS), default=list(PARTS))
     given = parser.parse_args(arguments)
     for part in given.only:
-        load, began = os.getloadavg()[0], time.perf_counter()
+        load, began, before = os.getloadavg()[0], time.perf_counter(), processor_times()
         found = figures(part, given.answers)
         took = time.perf_counter() - began
-        print(f"{part}  (load before {load:.2f}, after {os.getloadavg()[0]:.2f}; {took:.0f} s)")
+        idle, used = (now - then for now, then in zip(processor_times(), before, strict=True))
+        quiet = f"processors idle {idle / max(1.0, idle + used):.0%}"
+        told = f"load before {load:.2f}, after {os.getloadavg()[0]:.2f}; {quiet}; {took:.0f} s"
+        print(f"{part}  ({told})")
         for name, value in found.items():
             print(f"   {name:<28}{value:>14,.3f}")
 

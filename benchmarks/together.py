@@ -48,7 +48,8 @@ MACHINERY = (
     "The embedded model answers for synthetic people, and takes the questions of a call one by\n"
     "one: accuracy is that of the machinery on invented people. What a language model loses when\n"
     "it is asked several at once can only be seen with that model. It writes less than one, too:\n"
-    "what is read is the part to look at."
+    "what is read is the part to look at. Where the server keeps prefixes, only what is fresh is\n"
+    "read anew: there, calls are saved and hardly a token."
 )
 
 

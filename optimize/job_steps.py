@@ -30,7 +30,6 @@ from valuesim_dspy.errors import BudgetExceededError
 from valuesim_dspy.store import artifact_root, user_data
 
 REFERENCE = "rag"
-"""The tag of a job's run: `budget` where that ended it (its status is then KILLED), else `no`."""
 
 
 @dataclass(frozen=True, eq=False)

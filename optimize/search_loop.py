@@ -18,6 +18,7 @@ from optimize.ledger import Ledger
 from optimize.search_ending import devset_table
 from optimize.search_plan import Plan
 from optimize.search_report import search_text
+from optimize.search_storage import storage_address, taking_turns
 from optimize.search_trial import MEASURED, SAME, Asked, Measured, Tried, measure_trial
 from optimize.search_workers import BEAT, Heartbeat
 from valuesim_dspy.errors import (
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
 FAILURES = (ConfigError, MissingDataError, PredictionError, ProgramStateError)
 """Errors that fail one trial; what else is raised ends the search."""
 MOST_UNANSWERED = 3
-"""The tag of a run: `budget` where that ended it (its status is then KILLED), else `no`."""
 SHOWN = ("accuracy", "nmae", "coverage", "fidelity", "disagreement")
 NOT_IDENTITY = {"study", "job", "trials", "finalists", "storage"}
 
@@ -97,7 +97,11 @@ class SearchJob:
         ledger = Ledger(self._folder("logs") / "paid.jsonl")
         self.study.meter.earlier = ledger.earlier()
         self.study.meter.on_paid = ledger.writer("search", "")
-        with SearchRun.start(tracker, facts) as run:
+        address, _ = storage_address(self.plan.search, self.plan.job.store)
+        # Of two machines that begin at once, the second finds the run that the first began.
+        with taking_turns(address):
+            begun = SearchRun.start(tracker, facts)
+        with begun as run:
             return self._run(run, most)
 
     def _run(self, run: SearchRun, most: int | None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from evals.store_folder import one_at_a_time
@@ -81,22 +81,34 @@ def opened_alone(address: str) -> Iterator[None]:
             holds more than tables.
         SQLAlchemyError: The same of a database, or it cannot be reached.
     """
+    file = file_of(address)
+    if address.startswith(SQLITE) and file is not None and file.is_file():
+        check_tables(file, "the file of trials")
+    with taking_turns(address), one_at_a_time(folder_of(address)):
+        yield
+
+
+@contextmanager
+def taking_turns(address: str) -> Iterator[None]:
+    """Let one process of all machines at a time begin something, where trials are in PostgreSQL.
+
+    Args:
+        address: From `storage_address`; for another one nobody waits.
+
+    Raises:
+        SQLAlchemyError: The database cannot be reached, or others took a minute.
+    """
     from sqlalchemy import create_engine
     from sqlalchemy.exc import NoSuchModuleError
     from sqlalchemy.pool import NullPool
 
-    file, engine = file_of(address), None
-    if address.startswith(SQLITE) and file is not None and file.is_file():
-        check_tables(file, "the file of trials")
+    engine = None
     if address.startswith(POSTGRESQL):
-        try:
+        # Without its driver nobody waits: whoever opens the trials says that it is missing.
+        with suppress(ImportError, NoSuchModuleError):
             engine = create_engine(address, poolclass=NullPool, hide_parameters=True)
-        except (ImportError, NoSuchModuleError):
-            # Whoever opens it says which driver is missing.
-            engine = None
     if engine is None:
-        with one_at_a_time(folder_of(address)):
-            yield
+        yield
         return
     with engine.begin() as db:
         take_turn(db, "trials", PATIENCE)

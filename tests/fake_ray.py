@@ -140,7 +140,7 @@ class _Call:
 
     def _guarded(self, run: Callable[[], Any]) -> Any:
         if self.actor.dies(self._method, next(self._counted)):
-            return FakeActorError("the actor died")
+            return FakeActorError("a traceback\n  of many lines\n\nthe actor died\n")
         try:
             return run()
         except (RuntimeError, OSError) as error:

@@ -24,9 +24,9 @@ from typing import Any
 Messages = list[dict[str, Any]]
 
 WORDS = {
-    "out of range": "[[ ## analysis ## ]]\nclear\n\n[[ ## answer ## ]]\n99\n\n[[ ## completed ## ]]",
+    "out of range": "[[ ## analysis ## ]]\nclear\n\n[[ ## answer ## ]]\n99",
     "prose": "Well, it is hard to say what this person would answer, but perhaps the second one.",
-    "another language": "Diese Person würde vermutlich „eher wichtig“ antworten. これは難しい質問です。",
+    "another language": "Diese Person würde „eher wichtig“ antworten. 難しい質問です。",
     "refusal": "I'm sorry, but I can't help with predicting what a person would answer.",
 }
 """Answers that arrive whole and are none."""
@@ -58,22 +58,22 @@ class MisbehavingServer:
     """Answers chat completions, and fails so often.
 
     Args:
-        answer: The text of a good answer, by the messages.
-        rate: How many of a hundred requests meet a fault, as a share.
+        answer: The text of a good answer, or a status, by the messages.
+        rate: The share of requests that meet a fault.
         faults: Which faults there are; each as likely as another.
         seed: Decides which request meets which.
-        status: Answers every request so from the start; None for as configured.
+        after: Once so many requests came, all others meet `then`; None for never.
+        then: A fault, or "good".
         pace: Seconds between two bytes of a slow drip.
 
     Attributes:
         seen: What happened, by kind; good answers are "good".
         requests: How many requests came.
-        after: Once so many came, all are answered with `then` (a status).
     """
 
     def __init__(
         self,
-        answer: Callable[[Messages], str] = lambda _: GOOD,
+        answer: Callable[[Messages], str | int] = lambda _: GOOD,
         *,
         rate: float = 1.0,
         faults: Sequence[str] = FAULTS,
@@ -157,8 +157,11 @@ class MisbehavingServer:
             await send(writer)
             return False
         asked = json.loads(body)
-        text = WORDS.get(kind) or self._answer(asked["messages"])
-        await self._reply(writer, kind, completion(text, asked))
+        said = WORDS.get(kind) or self._answer(asked["messages"])
+        if isinstance(said, int):
+            await self._reply(writer, str(said), b"")
+            return True
+        await self._reply(writer, kind, completion(said, asked))
         return kind != "cut in body"
 
     def _kind(self, body: bytes) -> str:

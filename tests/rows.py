@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import strategies as st
 
+from valuesim_dspy.errors import ConfigError
 from valuesim_dspy.journal import STATUSES, Journal, Shard
 from valuesim_dspy.outcomes import Outcome
 
@@ -68,3 +72,20 @@ def begun(
             if journal.takes(number):
                 journal.add(number, row(number))
     return path
+
+
+def refused(path: Path, match: str) -> None:
+    """Check that the file is refused in one line, by opening and by taking up, and kept as is."""
+    before = path.read_bytes() if path.is_file() else b""
+    for act in (lambda: Journal(path), lambda: Journal.open(path, ARGUMENTS, 20)):
+        with pytest.raises(ConfigError, match=match) as caught:
+            act()
+        assert "\n" not in str(caught.value) and str(path) in str(caught.value)
+    assert (path.read_bytes() if path.is_file() else b"") == before
+
+
+def changed(path: Path, *statements: str, values: tuple[Any, ...] = ()) -> None:
+    """Change a file behind the journal's back."""
+    with closing(sqlite3.connect(path)) as db, db:
+        for statement in statements:
+            db.execute(statement, values)

@@ -49,6 +49,18 @@ def bytes_of(people: People) -> bytes:
     return b"".join(path.read_bytes() for path in sorted(people.store.file.parent.iterdir()))
 
 
+def test_a_file_that_is_no_store_is_left_as_it_is(tmp_path: Path) -> None:
+    """A wrong name given by mistake changes neither the file nor who may read it."""
+    other, link = tmp_path / "notes.txt", tmp_path / "people.db"
+    other.write_text("not a database, and long enough to be looked at " * 20)
+    other.chmod(0o644)
+    link.symlink_to(other)
+    for place in (other, link):
+        with pytest.raises(ValueSimError, match="not a database"):
+            People(place)
+    assert other.stat().st_mode & 0o777 == 0o644 and other.read_text().startswith("not a")
+
+
 def test_a_person_is_found_again_by_name(people: People, me: Person) -> None:
     """By another opening of the same file, under the same key."""
     assert me.store.file is not None

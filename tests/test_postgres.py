@@ -34,6 +34,7 @@ from sqlalchemy import func, select
 
 from evals.tracked_runs import LEVEL
 from evals.tracking import Tracker
+from evals.trial_runs import TRIAL
 from optimize.__main__ import main
 from optimize.search_storage import opened_alone
 from valuesim_dspy.commitments import Commitments
@@ -251,14 +252,13 @@ def test_a_database_without_a_server_is_refused_in_one_line(
         load_program(f"runs:/{'0' * 32}/program")
 
 
-def test_two_processes_share_the_trials_of_a_search(
-    cluster: postgres.Cluster, tmp_path: Path
+def test_two_processes_share_a_search(
+    cluster: postgres.Cluster, shared: Shared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each trial is run once; the address is in the environment, and nowhere else."""
+    """Each trial is run once, in one run; the address is in the environment, and nowhere else."""
     search = search_file(tmp_path / "tiny.toml", {"storage": "env:TRIALS", "trials": 6})
     known = {**os.environ, "TRIALS": cluster.make("optuna"), "PYTHONPATH": str(ROOT)}
-    # A store of runs for both; it is made by whichever comes first.
-    known["MLFLOW_TRACKING_URI"] = f"sqlite:///{tmp_path}/mlruns/mlflow.db"
+    known["MLFLOW_TRACKING_URI"] = f"http://127.0.0.1:{shared.address.rpartition(':')[2]}"
     command = [sys.executable, "-m", "optimize", "search", str(search)]
     running = [
         subprocess.Popen(
@@ -273,6 +273,11 @@ def test_two_processes_share_the_trials_of_a_search(
     assert {trial.state.name for trial in trials} <= {"COMPLETE", "PRUNED"}
     assert len(re.findall(r"^trial \d+ ", "\n".join(said), re.MULTILINE)) == 6
     assert any("best of 6 trials on the devset" in text for text in said)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", known["MLFLOW_TRACKING_URI"])
+    tracker = Tracker()
+    (run,) = tracker.runs({LEVEL: "search"})
+    assert run.info.status == "FINISHED"
+    assert sorted(each.data.tags[TRIAL] for each in tracker.runs({LEVEL: "trial"})) == [*"012345"]
     written = everything(tmp_path, Path(os.environ["HOME"])) + "".join(said).encode()
     assert cluster.password.encode() not in written
     assert cluster.password not in cluster.dump("optuna")

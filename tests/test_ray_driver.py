@@ -150,7 +150,7 @@ def test_workers_that_only_die_end_the_run(run: Run) -> None:
     """Where nobody answers anything it is no person's fault: too little memory, no package."""
     ray = FakeRay(lambda number, method, said: True)
     with pytest.raises(
-        MissingDataError, match=r"in a row ended .*actor died.*run the same command"
+        MissingDataError, match=r"in a row ended .*the last: the actor died; .*run the same command"
     ):
         run(ray)
     assert ray.made == 2 + 2 * LIVES and not ray.alive

@@ -20,8 +20,10 @@ from saving import compiled, manifest
 from simulated import journal_of, rows_of, run_here, small_plan, write_people
 
 from benchmarks.prefix_share import lexical_reply
+from valuesim_dspy.__main__ import main
 from valuesim_dspy.cache import ResponseCache
 from valuesim_dspy.errors import BudgetExceededError, ConfigError, MissingDataError
+from valuesim_dspy.journal import Journal
 from valuesim_dspy.limits import Limits
 from valuesim_dspy.lm import make_lm
 from valuesim_dspy.loading import save_program
@@ -29,6 +31,7 @@ from valuesim_dspy.outcomes import Outcome
 from valuesim_dspy.plan import Opened, Plan, open_plan
 from valuesim_dspy.ray_engine import run_on_ray
 from valuesim_dspy.ray_engine.session import ray_session
+from valuesim_dspy.sharding import journal_path
 from valuesim_dspy.simulate import run_rows
 from valuesim_dspy.usage import Budget, Meter
 
@@ -104,17 +107,24 @@ def test_rows_are_those_of_the_local_engine(ray: Any, survey: Path, tmp_path: Pa
     assert sent == here + trials
 
 
-def test_the_embedded_model_answers_on_ray_too(ray: Any, survey: Path, tmp_path: Path) -> None:
-    """A saved program is sent as its files; what the driver began, workers finish."""
+def test_the_command_goes_on_with_ray_where_it_was_ended(
+    ray: Any, survey: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What was begun here, workers finish: the embedded model, a saved program sent as files."""
     folder = save_program(compiled("behavioral"), tmp_path / "program", manifest("behavioral"))
-    plan = small_plan(survey, program=str(folder))
-    opened = open_plan(plan)
-    with journal_of(opened, tmp_path / "ray") as journal:
+    opened = open_plan(small_plan(survey, program=str(folder)))
+    out = tmp_path / "answers.csv"
+    with journal_of(opened, journal_path(out)) as journal:
         run_here(opened, journal, at=[1, 4])
-        run_on_ray(plan, opened, journal, workers=2)
+        begun = rows_of(journal)
+    asked = f"simulate --survey {survey} --sample 8 --questions Q69,Q70 --program {folder}"
+    assert main([*asked.split(), "--out", str(out), "--engine", "ray", "--workers", "2"]) == 0
+    assert "12 rows of 6 people to ask" in capsys.readouterr().out
+    with Journal(journal_path(out)) as journal:
         rows = rows_of(journal)
+    assert [row for row in rows if row in begun] == begun
     assert rows == asked_here(opened, tmp_path / "local")
-    assert {row["calls"] for _, row in rows} != {0}
+    assert len(out.read_text().splitlines()) == 17
 
 
 def test_a_killed_worker_costs_nothing_but_what_was_under_way(
@@ -168,7 +178,7 @@ def test_keys_come_from_the_workers_environment_and_budgets_from_the_driver(
         # A row needs its answer, and a person a backstory; the trial calls come on top.
         assert paid < 2 * PEOPLE
         with journal_of(opened, tmp_path / "ray") as journal:
-            run_on_ray(plan, opened, journal, workers=2, limits=limits)
+            run_on_ray(plan, opened, journal, workers=1, limits=limits)
             assert journal.counts() == {"answered": 2 * PEOPLE}
         assert set(server.keys) == {CANARY}
     logs = Path(ray._private.worker._global_node.get_session_dir_path())
@@ -240,6 +250,6 @@ def test_a_private_ray_leaves_nothing_behind(shared: Path) -> None:
         env={**known, "HOME": str(home), "PYTHONPATH": str(TESTS.parent)},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

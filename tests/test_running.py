@@ -378,6 +378,29 @@ def test_a_large_estimate_wants_a_word_of_consent(capsys: pytest.CaptureFixture[
     assert rows(table)["single"]["usd"] == "unknown"
 
 
+@pytest.mark.slow
+def test_what_embedding_took_is_in_the_table(tmp_path: Path) -> None:
+    """Shared by all arms and in no arm's calls; the second time it is needed and not paid."""
+    with lexical_server() as server:
+        reached = {"model": "openai/test", "api_base": server.url}
+        config: dict[str, Any] = {"task_lm": reached, "protocol": {"dev": 2}}
+        config["embedder"] = {"model": "openai/embed-1", "api_base": server.url}
+        with fresh(tmp_path):
+            tables = [
+                run_arms(small_job(**config), ["single"], "dev", is_agreed=True)[1]
+                for _ in range(2)
+            ]
+        asked = [path for path in server.paths if path.endswith("/embeddings")]
+    told = [
+        re.findall(r"embedding by openai/embed-1, .*?: (\d+) / (\d+) calls", table)
+        for table in tables
+    ]
+    assert told[0] == [(str(len(asked)), str(len(asked)))] and len(asked) > 0
+    ((needed, paid),) = told[1]
+    assert int(needed) > 0 and paid == "0"
+    assert rows(tables[0])["single"]["calls"].split()[0] == "4"
+
+
 def test_a_spent_budget_ends_the_run_which_goes_on(tmp_path: Path) -> None:
     """What was paid is kept; with a larger budget only the rest is paid, and nothing doubles."""
     with fresh(tmp_path):

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from optimize.search_space import SearchConfig
-from optimize.search_storage import file_of, folder_of, storage_address
-from valuesim_dspy.errors import ConfigError
+from optimize.search_storage import file_of, folder_of, opened_alone, storage_address
+from valuesim_dspy.errors import ConfigError, ValueSimError
 
 
 def search(storage: str | None) -> SearchConfig:
@@ -68,3 +68,22 @@ def test_the_folder_of_a_local_storage_is_made_and_private(tmp_path: Path) -> No
     found = folder_of(f"journal:{tmp_path}/new/a.log")
     assert found is not None and found.parent == tmp_path / "new"
     assert (tmp_path / "new").stat().st_mode & 0o077 == 0
+
+
+def test_one_process_at_a_time_opens_a_local_storage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who comes second waits, and is told so when it takes too long."""
+    monkeypatch.setattr("evals.store_folder._OPENING_SECONDS", 0.0)
+    address = f"sqlite:///{tmp_path}/a.db"
+    refused = pytest.raises(ValueSimError, match="another process")
+    with opened_alone(address), refused, opened_alone(address):
+        pass
+    with opened_alone(address), opened_alone("mysql://db.example.org/trials"):
+        pass
+
+
+def test_a_missing_driver_is_left_to_who_opens_the_storage() -> None:
+    """The same clear line for every database."""
+    with opened_alone("postgresql+nosuchdriver://db.example.org/trials"):
+        pass

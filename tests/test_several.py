@@ -54,11 +54,27 @@ def test_questions_stand_behind_their_numbers() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["1: 3\n2: 4", "1. 3\n2. 4", "[1]: 3\n[2]: 4", "- 1: 3\n- 2: 4 (None)", "**1**: 3\n2) 4"],
+    [
+        "1: 3\n2: 4",
+        "1. 3\n2. 4",
+        "[1]: 3\n[2]: 4",
+        "- 1: 3\n- 2: 4 (None)",
+        "**1**: 3\n2) 4",
+        "1: 3, 2: 4",
+        "1: 3; 2: 4.",
+        '{"1": 3, "2": 4}',
+        "1: 9\n2: 4\n1: 3",
+    ],
 )
 def test_lines_are_read_as_models_write_them(text: str) -> None:
     """Number and code, whatever marks stand around them."""
     assert read_answers(text) == {1: 3, 2: 4}
+
+
+@pytest.mark.parametrize("text", ["1: 3.5", "1: 3,000", "Q1: 3", "1: three", "13", "1 3", "", "1:"])
+def test_what_is_no_number_and_code_is_not_read(text: str) -> None:
+    """It is asked for again; nothing is guessed from half of a line."""
+    assert read_answers(text) == {}
 
 
 def test_the_cases_own_answer_is_taken_and_one_call_serves_all() -> None:

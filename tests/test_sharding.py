@@ -123,9 +123,16 @@ def test_missing_parts_are_named(out: Path) -> None:
     parts(out, 5, skip=(2, 5))
     with pytest.raises(MissingDataError, match=r"2 of 5 parts .* no journal: 2, 5; run them with"):
         open_all(out)
-    parts(out.with_name("more"), 12, skip=tuple(range(2, 13)))
+    path = journal_path(out.with_name("more"), Shard(1, 12))
+    begun(path, 12, range(12), shard=Shard(1, 12))
     with pytest.raises(MissingDataError, match="2, 3, 4, 5, 6, 7, 8, 9 and 3 more"):
         open_all(out.with_name("more"))
+
+
+def test_parts_in_which_there_is_nobody_need_no_journal(out: Path) -> None:
+    """Eight people in ten parts: the last two have nothing to keep."""
+    parts(out, 10, skip=(9, 10))
+    assert [number for number, _ in closed(out)] == list(range(24))
 
 
 def test_without_journals_the_output_is_missing(out: Path) -> None:

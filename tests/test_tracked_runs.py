@@ -103,9 +103,13 @@ def test_a_job_that_is_stopped_says_so_and_goes_on(
     with pytest.raises(type(error)), tracker.job(job_facts()) as job, job.arm("rag", ARM) as arm:
         raise error
     assert {status(tracker, job.run_id), status(tracker, arm.run_id)} == {expected}
+    spent = isinstance(error, BudgetExceededError)
+    for run_id in (job.run_id, arm.run_id):
+        assert tracker.run(run_id).data.tags["stopped"] == ("budget" if spent else "no")
     with tracker.job(job_facts()) as again:
         assert (again.run_id, again.continued) == (job.run_id, True)
         assert status(tracker, job.run_id) == "RUNNING"
+        assert tracker.run(job.run_id).data.tags["stopped"] == "no"
     assert status(tracker, job.run_id) == "FINISHED"
 
 
@@ -209,6 +213,18 @@ def test_rows_go_to_a_remote_server_when_allowed(remote: Tracker, tmp_path: Path
         assert job.log_predictions(predictions())
         assert job.log_program(saved(tmp_path / "a", demos_hold_survey_data=True))
     assert {"predictions.json", "program"} <= files(allowed, job.run_id)
+
+
+def test_a_run_that_kept_rows_back_says_when_they_came(remote: Tracker, tmp_path: Path) -> None:
+    """The same job again, with rows shared, adds them to its run and corrects what it says."""
+    with remote.job(job_facts()) as job:
+        job.log_predictions(predictions())
+    allowed = new_tracker(tmp_path / "store", share_rows=True)
+    assert allowed.remote
+    with allowed.job(job_facts()) as again:
+        assert again.log_predictions(predictions())
+    assert again.run_id == job.run_id
+    assert allowed.run(job.run_id).data.tags["kept_back.predictions"] == "no"
 
 
 def test_a_note_is_the_description_of_the_run(tracker: Tracker) -> None:

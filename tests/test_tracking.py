@@ -205,6 +205,24 @@ def test_a_file_store_uri_gives_one_clear_error(tmp_path: Path) -> None:
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("scheme", ["postgresql", "postgresql+psycopg2", "mysql+pymysql", "mssql"])
+def test_a_database_needs_a_server_before_it(
+    scheme: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One line says what to start, without the password, and nothing is opened or written."""
+    monkeypatch.chdir(tmp_path)
+    address = f"{scheme}://me:s3cretword@127.0.0.1:9/runs"
+    with pytest.raises(
+        ConfigError, match=r"store.*mlflow server.*--artifacts-destination"
+    ) as error:
+        Tracker(address)
+    assert "s3cretword" not in str(error.value) and "\n" not in str(error.value)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    with pytest.raises(ConfigError, match=r"^MLFLOW_TRACKING_URI: "):
+        Tracker()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_errors_show_no_credentials(tracker: Tracker, monkeypatch: pytest.MonkeyPatch) -> None:
     """The address in a message has no user, password or query."""
     from mlflow.exceptions import MlflowException

@@ -3,6 +3,8 @@
 One private SQLite file in WAL mode, one commit a row, no fsync (`synchronous = NORMAL`): a row is
 kept against `kill -9` when `add` returns. A power cut may take the rows since SQLite last wrote
 its log back (some hundreds), never what is before them; the response cache may still know those.
+`benchmarks/journal.py` measures about 15 microseconds and 160 bytes a row; waiting for the disk
+takes 9 to 14 times as long, and parquet parts that keep each row as it comes 250 to 420 times.
 """
 
 from __future__ import annotations

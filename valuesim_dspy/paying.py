@@ -102,12 +102,13 @@ class PaidCall:
             ConfigError: The endpoint is dead, or does not know the model.
             MissingDataError: The key is absent or refused.
         """
+        # Before anything is told of it: a server may repeat the key.
+        scrub(error, self.lm.connection.get("api_key"))
         stop = self._stop(error)
         if stop is not None:
             if self.lm.throttle is not None:
                 self.lm.throttle.stop(stop)
             self.lm.meter.fail()
-            scrub(error, self.lm.connection.get("api_key"))
             raise stop from error
         if self.scope.samples and self.scope.at > 0:
             # Some of several samples came: the others have all their attempts before them.

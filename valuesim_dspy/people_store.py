@@ -214,9 +214,11 @@ def _make_private(file: Path) -> None:
         file.parent.mkdir(parents=True)
         file.parent.chmod(0o700)
     os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))
-    file.chmod(0o600)
     with closing(sqlite3.connect(file, timeout=PATIENCE, isolation_level=None)) as db:
         use_wal(db)
+    # Only now: what is no database, or only led to, is somebody else's to open and close.
+    if not file.is_symlink():
+        file.chmod(0o600)
 
 
 def _check_tables(db: Connection, name: str) -> None:

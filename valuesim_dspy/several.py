@@ -117,9 +117,9 @@ class SeveralAnswerer(Answerer):
     """Ask for the answers to several questions in one call, and give the case's own.
 
     What a reply lacks is asked for again, all of it in one call with a fresh rollout, and at the
-    last attempt the case's question alone: a reply cut short loses nobody. What a reply says of
-    other questions is left to their own cases. It leaves no trace: a demo would show answers
-    that nobody has scored.
+    last attempt the case's question alone: a reply cut short loses nobody. With two retries, n
+    questions take at most 2 + n calls. What a reply says of other questions is left to their own
+    cases. It leaves no trace: a demo would show answers that nobody has scored.
 
     Args:
         retries: Further attempts after the first.

@@ -54,9 +54,11 @@ def open_all(out: Path) -> list[Journal]:
     """
     opened: list[Journal] = []
     try:
-        for path in _paths(out):
-            opened.append(Journal(path))
-        _check_same(opened)
+        shards = _shards(out)
+        for shard in shards:
+            opened.append(Journal(journal_path(out, shard)))
+        _check_same(opened, shards)
+        _check_present(out, opened[0], shards)
         _check_finished(opened)
     except BaseException:
         for journal in opened:
@@ -70,43 +72,33 @@ def merged(journals: Sequence[Journal]) -> Iterator[tuple[int, Outcome]]:
     return heapq.merge(*(journal.outcomes() for journal in journals), key=itemgetter(0))
 
 
-def _paths(out: Path) -> list[Path]:
-    """Return the journals of an output; there is one, or one of each part."""
-    name = re.compile(re.escape(out.name) + r"\.([0-9]{1,6})-of-([0-9]{1,6})\.journal")
+def _shards(out: Path) -> list[Shard | None]:
+    """Return whose journals lie beside an output: those of its parts, or None for that of all."""
+    name = re.compile(re.escape(out.name) + r"\.([1-9][0-9]{0,5})-of-([1-9][0-9]{0,5})\.journal")
     folder = out.parent.iterdir() if out.parent.is_dir() else ()
     found = (match for path in folder if (match := name.fullmatch(path.name)))
-    parts = sorted((int(match[2]), int(match[1])) for match in found)
-    whole, counts = journal_path(out), sorted({of for of, _ in parts})
-    if whole.exists() and parts:
+    parts = sorted((Shard(int(match[1]), int(match[2])) for match in found), key=lambda s: s.index)
+    whole, counts = journal_path(out).exists(), sorted({shard.of for shard in parts})
+    if whole and parts:
         raise ConfigError(
             f"beside {out} lie a journal of the whole run and journals of parts of it; "
             "move aside those that do not belong there"
         )
-    if whole.exists():
-        return [whole]
-    if not parts:
-        raise MissingDataError(f"there is no journal of {out}", "simulate with this --out first")
     if len(counts) > 1:
         raise ConfigError(
             f"beside {out} lie parts of different divisions, into {_listed(counts)}; "
             "move aside those that do not belong there"
         )
-    of, present = counts[0], {index for _, index in parts}
-    missing = [index for index in range(1, of + 1) if index not in present]
-    if missing:
-        raise MissingDataError(
-            f"{len(missing)} of {of} parts of {out} have no journal: {_listed(missing)}",
-            f"run them with --shard i/{of}, or bring their journals here",
-        )
-    return [journal_path(out, Shard(index, of)) for index in range(1, of + 1)]
+    if not whole and not parts:
+        raise MissingDataError(f"there is no journal of {out}", "simulate with this --out first")
+    return [None] if whole else [*parts]
 
 
-def _check_same(journals: Sequence[Journal]) -> None:
+def _check_same(journals: Sequence[Journal], shards: Sequence[Shard | None]) -> None:
     """Refuse journals of different runs, and files that were renamed to another part."""
-    first, whole = journals[0], len(journals) == 1
-    for index, journal in enumerate(journals, 1):
-        named = None if whole and journal.shard is None else Shard(index, len(journals))
-        if journal.shard != named:
+    first = journals[0]
+    for journal, shard in zip(journals, shards, strict=True):
+        if journal.shard != shard:
             raise ConfigError(
                 f"{journal.path} holds part {journal.shard or 'all'} of a run, not what its name "
                 "says; rename it"
@@ -116,6 +108,18 @@ def _check_same(journals: Sequence[Journal]) -> None:
             raise ConfigError(
                 f"{journal.path} and {first.path.name} are of different runs: {'; '.join(differ)}"
             )
+
+
+def _check_present(out: Path, first: Journal, shards: Sequence[Shard | None]) -> None:
+    """Refuse parts without a journal; one that has no respondents needs none."""
+    of = first.shard.of if first.shard is not None else 0
+    absent = [shard for i in range(1, of + 1) if (shard := Shard(i, of)) not in shards]
+    missing = [shard.index for shard in absent if shard.size(first.total // first.width)]
+    if missing:
+        raise MissingDataError(
+            f"{len(missing)} of {of} parts of {out} have no journal: {_listed(missing)}",
+            f"run them with --shard i/{of}, or bring their journals here",
+        )
 
 
 def _check_finished(journals: Sequence[Journal]) -> None:

@@ -111,7 +111,8 @@ def prepare_store(store: str | Path | None = None) -> str:
         with closing(sqlite3.connect(database, timeout=20)) as connection:
             connection.execute("BEGIN IMMEDIATE")
             connection.rollback()
-        database.chmod(0o600)
+        if not database.is_symlink():
+            database.chmod(0o600)
     except (OSError, sqlite3.Error) as error:
         raise store_error(str(database), error) from None
     return uri

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from math import ceil
 from typing import Any
 
-from valuesim_dspy.errors import MissingDataError, ValueSimError
+from valuesim_dspy.errors import MissingDataError, ValueSimError, shown
 from valuesim_dspy.journal import Journal
 from valuesim_dspy.limits import Limits
 from valuesim_dspy.lm import describe_error
@@ -16,6 +16,7 @@ from valuesim_dspy.plan import Opened, Plan
 from valuesim_dspy.ray_engine.session import ray_session
 from valuesim_dspy.ray_engine.work import LIVES, Chunk, Work
 from valuesim_dspy.ray_engine.worker import Parcel, Told, Worker, divided, error_of, pack
+from valuesim_dspy.roles import blank_secrets
 from valuesim_dspy.usage import Meter, Usage
 
 log = logging.getLogger(__name__)
@@ -189,7 +190,7 @@ class _Crew:
         for number, outcome in self._work.give_back(chunk) if chunk is not None else ():
             self._kept.add(number, outcome)
             self._deaths = 0
-        reason = describe_error(error)
+        reason = _death(error)
         if self._deaths > LIVES * len(self._shares):
             raise MissingDataError(
                 f"{self._deaths} Ray workers in a row ended before they answered anything; "
@@ -202,3 +203,9 @@ class _Crew:
         for free in list(self._idle):
             self._idle.discard(free)
             self._give(free)
+
+
+def _death(error: Exception) -> str:
+    """Return why a worker ended: the last line of what Ray says, before it are tracebacks."""
+    lines = [line for line in blank_secrets(str(error)).splitlines() if line.strip()]
+    return shown(lines[-1].strip()) if lines else type(error).__name__
