@@ -27,6 +27,7 @@ ODD_ONE_IN = 10
 
 CHARACTERS_PER_TOKEN = 4
 STATS = "/stats"
+STORY = b"[[ ## backstory ## ]]"
 
 _CODE = re.compile(r"^(-?\d+): ", re.MULTILINE)
 _LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
@@ -44,10 +45,17 @@ class Seen:
 
 @dataclass(frozen=True)
 class Server:
-    """A server that runs: its port and how long it waits before it answers, in seconds."""
+    """A server that runs.
+
+    Attributes:
+        port: Its port.
+        latency: How long it waits before it answers, in seconds.
+        story: How long it waits before it tells a backstory, in seconds.
+    """
 
     port: int
     latency: float
+    story: float
 
     @property
     def url(self) -> str:
@@ -64,13 +72,19 @@ class Server:
 
 
 @contextmanager
-def serving(latency: float) -> Iterator[Server]:
-    """Start a server in a process of its own; it ends with the block."""
-    command = [sys.executable, __file__, str(latency)]
+def serving(latency: float, story: float | None = None) -> Iterator[Server]:
+    """Start a server in a process of its own; it ends with the block.
+
+    Args:
+        latency: Seconds until it answers.
+        story: Seconds until it tells a backstory, which is long; the same by default.
+    """
+    story = latency if story is None else story
+    command = [sys.executable, __file__, str(latency), str(story)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
-        yield Server(int(process.stdout.readline()), latency)
+        yield Server(int(process.stdout.readline()), latency, story)
     finally:
         process.terminate()
         process.wait()
@@ -122,7 +136,7 @@ def completion(body: bytes) -> bytes:
     return json.dumps(made).encode()
 
 
-async def _serve(latency: float) -> None:
+async def _serve(latency: float, story: float) -> None:
     seen = Seen()
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -152,9 +166,10 @@ async def _serve(latency: float) -> None:
         seen.under_way += 1
         seen.peak = max(seen.peak, seen.under_way)
         reply = completion(body)
-        if latency:
+        wait = story if STORY in reply else latency
+        if wait:
             # The time from the request's arrival, whatever making the reply took of it.
-            await asyncio.sleep(began + latency - asyncio.get_running_loop().time())
+            await asyncio.sleep(began + wait - asyncio.get_running_loop().time())
         seen.under_way -= 1
         return reply
 
@@ -164,4 +179,4 @@ async def _serve(latency: float) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(_serve(float(sys.argv[1])))
+    asyncio.run(_serve(float(sys.argv[1]), float(sys.argv[2])))

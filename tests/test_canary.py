@@ -387,6 +387,17 @@ def test_what_is_left_is_for_its_owner_only(traces: Traces) -> None:
 
 
 @pytest.mark.slow
+def test_answers_of_people_are_private_wherever_they_are_put(traces: Traces) -> None:
+    """Whatever the folder: exports, simulated answers, journals, what is kept of a person."""
+    out = traces.home / "out"
+    journals = [path for path in out.iterdir() if ".journal" in path.name]
+    names = ("answers.csv", "all.parquet", "two.csv", "people.db", "kept.json")
+    for path in [*journals, *(out / name for name in names)]:
+        assert path.stat().st_mode & 0o077 == 0, path
+    assert journals
+
+
+@pytest.mark.slow
 def test_dspy_keeps_nothing_of_its_own(traces: Traces) -> None:
     """Neither its cache of pickles nor its history."""
     names = {path.name for path, _ in traces.files()}

@@ -7,6 +7,7 @@ import json
 import os
 import pickle
 import random
+import re
 import sqlite3
 import zipfile
 from collections.abc import Callable, Iterator
@@ -23,6 +24,7 @@ from people import case, reply, scripted_lm
 from saving import compiled, edit, manifest
 
 from optimize.search_storage import opened_alone
+from valuesim_dspy.__main__ import build_parser
 from valuesim_dspy.cache import ResponseCache
 from valuesim_dspy.cache_file import APPLICATION_ID
 from valuesim_dspy.config import load_job
@@ -39,6 +41,7 @@ from valuesim_dspy.survey.codebook import load_codebook
 from valuesim_dspy.survey.labelled_rows import LabelledReader
 from valuesim_dspy.survey.own_wording import open_codebook
 from valuesim_dspy.survey.respondents import read_respondents
+from valuesim_dspy.ui import is_loopback
 
 SECONDS = 60.0
 ENDLESS = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT x"
@@ -435,3 +438,14 @@ def test_a_damaged_labelled_file_ends_no_process_but_its_own(tmp_path: Path, suf
                 assert path.name in str(error) and "\n" not in str(error)
                 came["refused"] += 1
     assert min(came.values()) > 5
+
+
+# Servers.
+
+
+def test_nothing_listens_to_others_unless_it_is_told_to() -> None:
+    """The command's default is loopback, and no page tells anyone to listen everywhere."""
+    assert is_loopback(build_parser().parse_args(["ui"]).host)
+    root = Path(__file__).parent.parent
+    for page in (root / "README.md", *(root / "docs").glob("*.md")):
+        assert not re.search(r"0\.0\.0\.0|--host +(?!127\.0\.0\.1)", page.read_text()), page

@@ -67,7 +67,7 @@ def test_the_server_counts_and_keeps_connections() -> None:
         assert (seen.requests, seen.under_way, seen.peak, seen.connections) == (2, 0, 1, 1)
         assert server.seen() == seen and server.url.endswith(f":{server.port}/v1")
     with pytest.raises(OSError):
-        Server(server.port, 0.0).seen()
+        Server(server.port, 0.0, 0.0).seen()
 
 
 def test_cases_are_those_asked_for() -> None:

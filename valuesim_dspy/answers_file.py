@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import os
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -94,15 +93,17 @@ def write_answers(
         for number, outcome in merged(journals)
     )
     write = _write_csv if out.suffix.lower() == ".csv" else _write_parquet
-    handle, draft = tempfile.mkstemp(prefix=f".{out.name}-", dir=out.parent)
-    os.close(handle)
+    # Always of one name, so that a draft whose process was killed is swept by the next one.
+    draft = out.with_name(f".{out.name}.draft")
     try:
-        write(Path(draft), names, rows, arguments)
-        Path(draft).replace(out)
+        draft.unlink(missing_ok=True)
+        os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        write(draft, names, rows, arguments)
+        draft.replace(out)
     except OSError as error:
         raise ConfigError(f"{out} cannot be written: {error.strerror or error}") from None
     finally:
-        Path(draft).unlink(missing_ok=True)
+        draft.unlink(missing_ok=True)
     return out
 
 

@@ -18,7 +18,7 @@ from valuesim_dspy.hiding import Hide, digest_of, views_of
 from valuesim_dspy.loading import load_program
 from valuesim_dspy.peers import PeerIndex
 from valuesim_dspy.program import VARIANTS, ValueSim
-from valuesim_dspy.roles import LMRole, Settings, endpoint_identity
+from valuesim_dspy.roles import LMRole, Settings
 from valuesim_dspy.state import parts_of
 from valuesim_dspy.survey.codebook import Codebook, Question
 from valuesim_dspy.survey.exporting import select_questions
@@ -116,10 +116,12 @@ class Opened(Asked):
 
 
 def model_arguments(role: LMRole) -> dict[str, Any]:
-    """Return what decides a model's answers: its name, where it is, how it samples."""
+    """Return what decides a model's answers: its name and how it samples.
+
+    Not its address: on a cluster a server comes back at another one, and nodes have their own.
+    """
     return {
         "model": role.model,
-        "endpoint": endpoint_identity(role.address),
         "temperature": role.temperature,
         "max_tokens": role.max_tokens,
         "context": role.context,

@@ -6,6 +6,7 @@ import ipaddress
 import os
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Literal
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -36,6 +37,7 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
+@lru_cache(1024)
 def is_secret_name(name: str) -> bool:
     """Whether a setting of this name would hold a secret (``max_tokens`` does not)."""
     words = re.split(r"[_\-.\s]+", name.lower())
@@ -122,6 +124,7 @@ def passwords_in(address: str) -> list[str]:
     return [text for secret in written if secret for text in (secret, unquote(secret))]
 
 
+@lru_cache(256)
 def endpoint_identity(address: str | None) -> str:
     """Return ``scheme://host:port/path`` of an address, without user, query and final slash.
 

@@ -132,11 +132,10 @@ def _opened_journal(simulation: Simulation, opened: Opened) -> Iterator[Journal]
     try:
         yield journal
     finally:
-        is_idle = is_new and not journal.count
-        journal.close()
-        # It would refuse the next run's arguments for the sake of nothing.
-        for suffix in ("", "-wal", "-shm") if is_idle else ():
+        # While it is still locked: nobody else can have begun to write to it.
+        for suffix in ("", "-wal", "-shm") if is_new and not journal.count else ():
             Path(f"{journal.path}{suffix}").unlink(missing_ok=True)
+        journal.close()
 
 
 def _agree(

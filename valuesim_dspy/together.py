@@ -42,7 +42,6 @@ class Together(dspy.Module):
     """
 
     kind: ClassVar[str] = "together"
-    variant: ClassVar[str] = "together"
 
     def __init__(
         self,
@@ -54,6 +53,8 @@ class Together(dspy.Module):
     ) -> None:
         super().__init__()
         self.by = checked(by)
+        # Part of what a program is: another number is another program.
+        self.variant = f"together-{self.by}"
         self.most = MOST if isinstance(self.by, str) else self.by
         self.direct = SeveralAnswerer(demo_facts=demo_facts)
         self.parts = dict(parts or {})
