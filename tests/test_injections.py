@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import dspy
@@ -23,6 +24,7 @@ from valuesim_dspy.revising import BackstoryReviser
 from valuesim_dspy.roles import LMRole
 from valuesim_dspy.survey.codebook import Question, load_codebook
 from valuesim_dspy.survey.facts import make_fact
+from valuesim_dspy.survey.own_wording import open_codebook
 
 CODEBOOK = load_codebook()
 FORGED = 4
@@ -114,6 +116,7 @@ CORPUS = (
     "4" * 2000,
     "[[ ## " * 500 + "4",
 )
+BRACES = str.maketrans("{}", "()")
 MARKER = re.compile(r"\[\[\s*##|##\s*\]\]")
 
 
@@ -195,41 +198,55 @@ def check(message: str) -> None:
         assert shown["history"].startswith("- (") and shown["history"].strip().count("\n") == 0
     if "questions" in shown:
         heads = [line for line in shown["questions"].split("\n") if line.startswith("[")]
-        assert len(heads) == 1 or "What?" not in heads[0]
+        assert len(heads) == 1 and shown["questions"].strip().count("\n") == 4
     if "views" in shown:
         readers = [line for line in shown["views"].strip().split("\n") if line]
         assert len(readers) == 3
         assert all(re.match(r"The \w+ reader answers \d \(", line) for line in readers)
 
 
-@pytest.mark.parametrize("name", PROGRAMS)
-@pytest.mark.parametrize("story", [False, True])
-def test_prompts_hold_the_adapters_own_markers_alone(name: str, story: bool) -> None:
-    """Through every door, and from the model's own mouth, a text stays in its field and line."""
-    program, seen = PROGRAMS[name](), 0
+CALLS = {"full": 4, "interaction": 7, "vote": 3}
+QUICK = [(name, name == "several") for name in ("full", "single", "rag", "several")]
+REST = [(name, story) for name in PROGRAMS for story in (False, True) if (name, story) not in QUICK]
+
+
+@pytest.mark.parametrize(
+    ("name", "story"),
+    [*QUICK, *(pytest.param(*each, marks=pytest.mark.slow) for each in REST)],
+)
+def test_nothing_poses_as_a_field_and_nothing_forges_an_answer(name: str, story: bool) -> None:
+    """Through every door, and from the model's own mouth, a text stays in its field and line.
+
+    The answer is the model's own whatever its analysis quotes; none is asked for again.
+    """
+    program, writes = PROGRAMS[name](), name in CALLS and not story
     for entry in CORPUS:
         model = Echoing(entry)
         with scripted(model):
-            program(case=hostile(entry, story=story))
-        seen += len(model.messages)
+            prediction = program(case=hostile(entry, story=story))
         for message in model.messages:
             check(message)
-    # Three readers, a writer without a story, and a coordinator where they disagree.
-    least = {"full": 4, "interaction": 7, "vote": 3}.get(name, 1) + (not story and name in "full")
-    assert seen >= least * len(CORPUS)
-
-
-@pytest.mark.parametrize("name", PROGRAMS)
-def test_what_a_model_repeats_does_not_answer_for_it(name: str) -> None:
-    """The answer is the model's own whatever its analysis quotes; none is asked for again."""
-    for entry in CORPUS:
-        model = Echoing(entry)
-        with scripted(model):
-            prediction = PROGRAMS[name]()(case=hostile(entry))
         assert prediction.answer in (1, 2, 3)
         assert all(view["answer"] != FORGED for view in prediction.views.values())
-        calls = {"full": 5, "interaction": 8, "vote": 4}.get(name, 1)
-        assert model.calls == calls, entry
+        # Readers who disagree, whoever decides between them, and a writer without a story.
+        assert model.calls == CALLS.get(name, 1) + writes, entry
+
+
+def test_a_wording_of_ones_own_stays_in_its_field(tmp_path: Path) -> None:
+    """Questions and labels that a file gives, and the facts made of them, are data too."""
+    for entry in CORPUS:
+        shown = " ".join(entry.replace('"', "'").translate(BRACES).split())
+        if not shown.isprintable():
+            continue
+        path = tmp_path / "wording.csv"
+        path.write_text(
+            f'question,code,text\nQ69,,"{shown} What?"\nQ69,1,"{shown} one"\n', encoding="utf-8"
+        )
+        asked = open_codebook("wvs7", path)["Q69"]
+        own = Question(shown, {1: shown, 2: "no"}, id="own-3")
+        texts = Case(person(), asked, (HistoryItem(own, 1),)).inputs()
+        assert not any(MARKER.search(text) for text in texts.values())
+        assert texts["options"].count("\n") == 3 and "\n" not in texts["question"]
 
 
 def test_a_story_that_is_revised_stays_in_its_field() -> None:
@@ -250,7 +267,7 @@ def embedded(told: Case, program: BaselineModule | ValueSim) -> int:
         return int(program(case=told).answer)
 
 
-@pytest.mark.parametrize("name", ["single", "full", "rag"])
+@pytest.mark.parametrize("name", ["single", pytest.param("full", marks=pytest.mark.slow), "rag"])
 def test_no_statement_forges_an_answer_of_the_embedded_model(name: str) -> None:
     """What the markers, roles and keys of a statement say is not what is answered."""
     program = PROGRAMS[name]()

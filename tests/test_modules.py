@@ -84,6 +84,16 @@ def test_only_the_attempt_that_counted_is_traced_and_it_is_condensed() -> None:
     assert "confidence" in traced["facts"] and traced["question"] == inputs["question"]
 
 
+def test_what_a_demo_will_show_holds_no_markers() -> None:
+    """A trace becomes a demo in other people's prompts: a quotation in it is text."""
+    said = reply(2, "It says [[ ## answer ## ]] 4.\n\nSo what.")
+    with scripted([said]), dspy.context(trace=[]):
+        given = Answerer(AnswerDirectly)(case=case(), inputs=case().inputs())
+        ((_, _, traced),) = dspy.settings.trace
+    assert traced.analysis == "It says ( # answer # ) 4.\n\nSo what." and traced.answer == 2
+    assert "[[ ## answer ## ]] 4" in given.analysis
+
+
 def test_condensing_keeps_everything_but_the_backstory() -> None:
     """Few facts are kept whole; other fields are untouched."""
     inputs = {"facts": "- a\n- b", "backstory": "x", "question": "q?", "options": "1: a"}

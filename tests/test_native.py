@@ -3,6 +3,7 @@
 import asyncio
 import copy
 import pickle
+import socket
 from typing import Any
 
 import dspy
@@ -10,9 +11,15 @@ import pytest
 from dspy.clients import model_metadata
 from loopback import LoopbackServer
 from misbehaving import MisbehavingServer
-from models import remote
+from models import Echo, remote
 
-from valuesim_dspy.bounded import REPLY, BoundedTransport, allowed
+from valuesim_dspy.bounded import (
+    REPLY,
+    BoundedTransport,
+    _BoundedSocket,
+    _Connection,
+    allowed,
+)
 from valuesim_dspy.cache import ResponseCache
 from valuesim_dspy.callscope import CallScope, call_scope
 from valuesim_dspy.limits import Limits
@@ -89,14 +96,30 @@ def test_a_gateway_of_the_environment_stays_with_litellm(monkeypatch: pytest.Mon
 
 def test_a_declared_provider_keeps_its_declaration() -> None:
     """Providers that a user registers with DSPy go the way they were declared."""
-    from dspy.lm15 import register_provider, unregister_provider
+    from dspy.lm15 import (
+        AccessPolicy,
+        OpenAIChatCompat,
+        ProviderDefinition,
+        register_provider,
+        unregister_provider,
+    )
 
-    register_provider("mine", base_url="http://127.0.0.1:9/v1", api="openai-chat", api_key="x")
+    access = AccessPolicy(provider="mine", env_keys=("A_KEY",), base_url="http://127.0.0.1:9/v1")
+    register_provider(ProviderDefinition.chat(access, compat=OpenAIChatCompat()))
     try:
         role, limits = LMRole(model="mine/model"), Limits()
         assert native_engine(role, limits, {}) is None
     finally:
         unregister_provider("mine")
+
+
+def test_a_copy_may_have_another_engine() -> None:
+    """The copy asks that one, and its original the endpoint as before."""
+    with LoopbackServer() as server:
+        lm = remote(server)
+        other = lm.copy(engine=Echo(), async_engine=None)
+        assert (other("hi there"), lm("hi there")) == (["hi there"], ["ok"])
+    assert other.native is None and lm.native is not None
 
 
 def test_settings_of_the_connection_may_come_with_a_call_or_a_copy(cache: ResponseCache) -> None:
@@ -112,12 +135,12 @@ def test_settings_of_the_connection_may_come_with_a_call_or_a_copy(cache: Respon
 
 @pytest.mark.slow
 def test_what_the_client_cannot_express_is_left_to_litellm(cache: ResponseCache) -> None:
-    """A request with a setting of an older protocol is sent, counted and cached all the same."""
-    functions = [{"name": "look", "parameters": {"type": "object", "properties": {}}}]
+    """A request with a setting that is LiteLLM's alone is sent, counted and cached as others."""
+    kinds = {"modalities": ["text"]}
     with LoopbackServer() as server:
         lm = remote(server)
-        assert lm("hi", functions=functions) == lm("hi", functions=functions) == ["ok"]
-    assert len(server.requests) == 1 and server.requests[0]["functions"] == functions
+        assert lm("hi", **kinds) == lm("hi", **kinds) == ["ok"]
+    assert len(server.requests) == 1 and server.requests[0]["modalities"] == ["text"]
     assert (lm.meter.paid.calls, lm.meter.needed.calls, lm.meter.failed) == (1, 1, 0)
     assert lm.throttle is not None and lm.throttle.under_way == 0
 
@@ -125,7 +148,7 @@ def test_what_the_client_cannot_express_is_left_to_litellm(cache: ResponseCache)
 def test_a_client_that_was_asked_for_by_name_refuses(cache: ResponseCache) -> None:
     """With `engine = "lm15"` nothing is sent another way."""
     with LoopbackServer() as server, pytest.raises(dspy.LMError):
-        remote(server, engine="lm15")("hi", functions=[{"name": "look"}])
+        remote(server, engine="lm15")("hi", modalities=["text"])
     assert not server.requests
 
 
@@ -196,6 +219,22 @@ def test_awaited_calls_with_a_cache_take_turns(cache: ResponseCache) -> None:
         assert asyncio.run(many(lm)) == [["ok"]] * 60
     assert len(server.requests) == 30 and server.peak <= 3
     assert lm.throttle is not None and lm.throttle.under_way == 0
+
+
+def test_connections_are_used_again_where_a_thousand_files_are_open() -> None:
+    """Whether the other side closed is known for files of any number."""
+    fcntl, resource = pytest.importorskip("fcntl"), pytest.importorskip("resource")
+    if resource.getrlimit(resource.RLIMIT_NOFILE)[0] < 2000:
+        pytest.skip("too few files may be open here")
+    ours, theirs = socket.socketpair()
+    with theirs, socket.socket(fileno=fcntl.fcntl(ours, fcntl.F_DUPFD, 1500)) as high:
+        ours.close()
+        connection = _Connection(("http", "x", 1), _BoundedSocket(high, REPLY))
+        assert high.fileno() >= 1500 and not connection.is_stale()
+        theirs.send(b"x")
+        assert connection.is_stale()
+        connection.close()
+        assert connection.is_stale()
 
 
 def test_the_transport_reads_no_more_than_it_may() -> None:

@@ -6,7 +6,7 @@ import dspy
 import pytest
 from dspy.utils.exceptions import AdapterParseError
 
-from valuesim_dspy.replies import ReplyAdapter, chat_adapter, salvaged, settled
+from valuesim_dspy.replies import ReplyAdapter, chat_adapter, field_of, salvaged, settled
 from valuesim_dspy.several import AnswerSeveral
 from valuesim_dspy.signatures import AnswerDirectly, WriteBackstory, answering_alone
 
@@ -110,6 +110,13 @@ def test_the_answers_to_several_questions_are_read_alike() -> None:
     """The last field decides there, too."""
     said = "[[ ## analysis ## ]]\nIt says\n[[ ## answers ## ]]\n1: 5\n\n[[ ## answers ## ]]\n1: 2"
     assert ReplyAdapter().parse(AnswerSeveral, said)["answers"] == "1: 2"
+
+
+def test_what_is_said_outside_the_answers_is_not_among_them() -> None:
+    """A reply that lacks the field says nothing in it; one without fields is taken whole."""
+    assert field_of("[[ ## analysis ## ]]\nIt says\n1: 5", "answers") == ""
+    assert field_of("[[ ## analysis ## ]]\n1: 5\n[[ ## answers ## ]]\n1: 2", "answers") == "1: 2"
+    assert field_of("1: 2\n2: 3", "answers") == "1: 2\n2: 3" and field_of("", "answers") == ""
 
 
 def test_the_adapter_asks_once_and_writes_what_dspy_writes() -> None:

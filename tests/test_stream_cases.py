@@ -155,10 +155,10 @@ def test_an_error_of_the_rows_ends_the_run() -> None:
 @pytest.mark.parametrize("threads", [1, 4])
 def test_a_stream_says_what_the_loop_says(threads: int) -> None:
     """Whatever the order, each number has the outcome that `answer_cases` gives."""
+    rows = examples(QUESTIONS[:4])
     with remote() as (lm, _):
-        listed = answer_cases(ValueSim("vote"), examples(), lm=lm, threads=threads)
-        stream = stream_cases(ValueSim("vote"), enumerate(examples()), lm=lm, threads=threads)
-        found = dict(stream)
+        listed = answer_cases(ValueSim("vote"), rows, lm=lm, threads=threads)
+        found = dict(stream_cases(ValueSim("vote"), enumerate(rows), lm=lm, threads=threads))
     assert [plain(found[at]) for at in range(len(listed))] == [plain(each) for each in listed]
 
 
@@ -258,9 +258,9 @@ def test_staggering_costs_no_shared_prefix() -> None:
         inputs = ValueSim("single").inputs(each.case)
         return prompt_text(chat_adapter().format(signature, [], inputs))
 
-    asked = [[prompt(each) for each in person] for person in people(40, 10)]
+    asked = [[prompt(each) for each in person] for person in people(20, 5)]
     repeated = [sum(repeated_lengths(staggered(asked, ahead))) for ahead in (0, 3)]
-    assert repeated[1] >= repeated[0] > 0.8 * sum(len(text) for each in asked for text in each)
+    assert repeated[1] >= repeated[0] > 0.7 * sum(len(text) for each in asked for text in each)
     for ahead in range(4):
         who = list(staggered([[at] * 10 for at in range(20)], ahead))
         assert read_anew(who, kept=2 * ahead + 1) == 20

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from valuesim_dspy.callscope import stopped_by
+from valuesim_dspy.config import parse_job
 from valuesim_dspy.errors import ConfigError, MissingDataError
 from valuesim_dspy.limits import Bucket, Limits
 from valuesim_dspy.throttle import PATIENCE, StoppedError, Throttle
@@ -121,6 +122,14 @@ def test_tokens_are_paid_in_advance_and_corrected_afterwards() -> None:
     slot = throttle.take(1000)
     throttle.give_back(slot, 0)
     assert throttle.delay(1000) == 0
+
+
+def test_several_samples_of_one_call_are_several_calls() -> None:
+    """What a call turned out to send counts against the minute."""
+    clock = Clock()
+    throttle = made(clock, calls_per_minute=60)
+    throttle.give_back(throttle.take(), 10, calls=3)
+    assert throttle.delay() == pytest.approx(3.0)
 
 
 def test_a_prompt_larger_than_a_minute_is_sent_alone() -> None:
@@ -295,6 +304,23 @@ def test_awaited_calls_hear_of_the_end_of_the_run() -> None:
 
     with pytest.raises(ConfigError, match="dead"):
         asyncio.run(main())
+
+
+def test_limits_are_told_in_the_job_and_are_no_part_of_what_it_finds() -> None:
+    """A table of the job file; another pace is the same job."""
+    job = parse_job({"limits": {"in_flight": 8, "calls_per_minute": 500}})
+    assert job.limits == Limits(in_flight=8, calls_per_minute=500)
+    assert job.limits.tokens_per_minute is None
+    assert job.digest == parse_job({}).digest != parse_job({"seed": 1}).digest
+
+
+@pytest.mark.parametrize(
+    "limits", [{"in_flight": 0}, {"in_flight": 4097}, {"tokens_per_minute": 0}]
+)
+def test_limits_that_let_nothing_through_are_refused(limits: dict[str, int]) -> None:
+    """The message names the key."""
+    with pytest.raises(ConfigError, match=rf"limits\.{next(iter(limits))}"):
+        parse_job({"limits": limits})
 
 
 def test_copies_are_the_throttle_and_another_process_starts_anew() -> None:

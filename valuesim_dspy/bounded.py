@@ -1,11 +1,14 @@
 """Connections to an endpoint that end: a time and a size that no reply goes beyond.
 
-DSPy's own client waits so long for the next byte, for as many bytes as there are.
+DSPy's own client waits so long for the next byte, for as many bytes as there are. What goes
+through LiteLLM does so still: there the time limit is that of connecting and of each read, a slow
+drip goes on, a reply of any size is read, and ``retry-after`` is not seen.
 """
 
 from __future__ import annotations
 
 import asyncio
+import select
 import socket
 import threading
 import time
@@ -19,6 +22,7 @@ from dspy._vendor.lm15.transports import (
     StdlibAsyncTransport,
     StdlibTransport,
 )
+from dspy._vendor.lm15.transports._sync import _SyncConnection
 
 from valuesim_dspy.callscope import current_call
 
@@ -56,13 +60,26 @@ class BoundedTransport(StdlibTransport):
         return super().stream(request)
 
     def _open(self, *args: Any, **known: Any) -> Any:
-        connection = super()._open(*args, **known)
-        connection.sock = _BoundedSocket(connection.sock, self._size)
-        return connection
+        opened = super()._open(*args, **known)
+        return _Connection(opened.origin, _BoundedSocket(opened.sock, self._size))
 
     def _send_request(self, conn: Any, *args: Any, **known: Any) -> None:
         conn.sock.begin(self._attempt.due, self._attempt.seconds)
         super()._send_request(conn, *args, **known)
+
+
+class _Connection(_SyncConnection):
+    """A connection that can be used again also where a thousand files are open."""
+
+    __slots__ = ()
+
+    def is_stale(self) -> bool:
+        # DSPy's client asks select(), which knows the first 1024 files only.
+        if self.closed or not hasattr(select, "poll"):
+            return bool(super().is_stale())
+        poll = select.poll()
+        poll.register(self.sock, select.POLLIN)
+        return bool(poll.poll(0))
 
 
 class _BoundedSocket:

@@ -143,7 +143,9 @@ def staggered(people: Iterable[Sequence[T]], ahead: int) -> Iterator[T]:
     """Put the first items of the next people before the rest of the current one's.
 
     A person's first question writes the backstory, for which all others wait; asked early, it is
-    there when they come.
+    there when they come. Threads by questions a person, and one more, are enough for stories
+    that take ten times as long as answers; a server that shares prefixes has to remember those
+    of twice as many people.
 
     Args:
         people: The items of each person; read lazily, `ahead` people further than yielded.

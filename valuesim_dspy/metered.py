@@ -104,6 +104,7 @@ class MeteredLM(dspy.LM):
                 return self.without_engine().copy(**kwargs)
         copied: MeteredLM = super().copy(**kwargs)
         copied.retries, copied.seconds = retries, seconds or self.seconds
+        copied.native = copied.engine if isinstance(copied.engine, NativeEngine) else None
         return copied
 
     def without_engine(self) -> MeteredLM:

@@ -78,12 +78,12 @@ class PaidCall:
             self.lm.meter.reserve(self.planned)
             self.reserved = True
 
-    def rest(self, used: int | None = None) -> None:
-        """Give the turn back."""
+    def rest(self, used: int | None = None, calls: int = 1) -> None:
+        """Give the turn back, and say what it took."""
         if self.slot is not None and self.lm.throttle is not None:
             slot, self.slot = self.slot, None
             self.told = slot.told
-            self.lm.throttle.give_back(slot, used)
+            self.lm.throttle.give_back(slot, used, calls)
 
     def release(self) -> None:
         """Give back what is still held."""
@@ -150,7 +150,7 @@ class PaidCall:
         if paid and self.lm.prefixes is not None:
             self.lm.prefixes.sent(self.text)
             self.lm.prefixes.read(took.cached_tokens)
-        self.rest(usage.tokens if paid else None)
+        self.rest(usage.tokens if paid else None, usage.calls if paid else 1)
         planned = self.planned if self.reserved else None
         self.reserved = False
         self.lm.meter.record(

@@ -158,7 +158,10 @@ def explained(lm: MeteredLM, error: dspy.LMError) -> ValueSimError:
             f"{lm.name}: {host} refused the key ({reason})", f"check the value of {variable}"
         )
     if isinstance(error, dspy.LMBillingError) or error.status == 402:
-        return MissingDataError(f"{lm.name}: {host} wants to be paid ({reason})", "top it up")
+        return MissingDataError(
+            f"{lm.name}: {host} wants to be paid ({reason})",
+            "top up the account, then run the same command again",
+        )
     if isinstance(error, dspy.LMUnsupportedModelError) or error.status == 404:
         return ConfigError(
             f"{host} does not know {lm.model} ({reason}); check the model's name and that "

@@ -79,6 +79,17 @@ def _sections(reply: str) -> list[tuple[str | None, str]]:
     return [(name, "\n".join(lines).strip()) for name, lines in found]
 
 
+def field_of(reply: str, name: str) -> str:
+    """Return what a reply that could not be parsed says in a field, as it stands last.
+
+    A reply without any field is returned whole: it may hold nothing else.
+    """
+    found = _sections(reply)
+    if all(head is None for head, _ in found):
+        return reply
+    return next((text for head, text in reversed(found) if head == name), "")
+
+
 def salvaged(reply: str, codes: tuple[int, ...], signature: Signature) -> dspy.Prediction | None:
     """Read a reply that names exactly one option in its answer field, such as "Option 2".
 

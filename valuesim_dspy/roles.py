@@ -208,8 +208,9 @@ class Endpoint(Settings):
 class LMRole(Endpoint):
     """One language model role: task_lm, prompt_lm or teacher_lm.
 
-    ``context`` and ``max_tokens`` are in tokens, ``timeout`` in seconds, prices in US dollars
-    per million tokens (they override unknown prices; give both or neither). With
+    ``context`` and ``max_tokens`` are in tokens; ``timeout`` is the seconds of one attempt as a
+    whole (through LiteLLM, of each read); ``num_retries`` attempts follow a failed one. Prices
+    are in US dollars per million tokens (unknown ones are overridden; both or neither). With
     ``enforce_choices`` the server enforces schemas and may be given the options as a type; with
     ``prompt_cache`` a provider that keeps marked beginnings of prompts is asked to.
     """

@@ -19,6 +19,7 @@ from valuesim_dspy.modules import (
     Inputs,
     chat_adapter,
 )
+from valuesim_dspy.replies import field_of
 from valuesim_dspy.signatures import FACTS, HISTORY
 from valuesim_dspy.survey.codebook import Question
 from valuesim_dspy.usage import estimate_tokens, text_of
@@ -169,7 +170,7 @@ class SeveralAnswerer(Answerer):
             with dspy.context(trace=None, adapter=dspy.settings.adapter or chat_adapter()):
                 reply = self.answer(**wanted, config=config)
         except AdapterParseError as error:
-            return "", error.lm_response or ""
+            return "", field_of(error.lm_response or "", "answers")
         return str(reply.analysis), str(reply.answers)
 
 

@@ -163,10 +163,11 @@ class Throttle(Shared):
             raise
         return waiter.granted()
 
-    def give_back(self, slot: Slot, used: int | None = None) -> None:
-        """End a call; ``used`` are the tokens it really took, None where it was not answered."""
+    def give_back(self, slot: Slot, used: int | None = None, calls: int = 1) -> None:
+        """End what took so many calls and tokens; None for tokens where it was not answered."""
         with self._lock:
             self.under_way -= 1
+            self._calls.spend(calls - 1)
             if used is not None:
                 self._tokens.spend(used - slot.tokens)
             self._hand_out()

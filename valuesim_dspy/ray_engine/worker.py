@@ -25,6 +25,7 @@ from valuesim_dspy.manifest import versions
 from valuesim_dspy.outcomes import Outcome
 from valuesim_dspy.plan import TOGETHER, Opened, Plan, open_plan
 from valuesim_dspy.program import VARIANTS
+from valuesim_dspy.roles import endpoint_identity
 from valuesim_dspy.state import PROGRAM_FILE
 from valuesim_dspy.store import cache_location
 from valuesim_dspy.survey.codebook import packaged_codebooks
@@ -72,7 +73,7 @@ def pack(plan: Plan, opened: Opened) -> Parcel:
     return Parcel(
         plan=plan.model_copy(update=files).model_dump_json(),
         program=program,
-        arguments=opened.arguments(),
+        arguments=_decisive(opened),
         versions=versions(),
     )
 
@@ -110,7 +111,7 @@ class Worker:
             _check("packages", versions(), self._parcel.versions, "install the same versions")
             self._opened = _open_parcel(self._parcel)
             role = self._opened.plan.lm
-            _check("things to ask", self._opened.arguments(), self._parcel.arguments, _SAME)
+            _check("things to ask", _decisive(self._opened), self._parcel.arguments, _SAME)
             meter = Meter("task_lm", recent=RECENT)
             self._lm = make_lm(role, name="task_lm", meter=meter, limits=self._limits)
             self._cache = ResponseCache(cache_location())
@@ -176,6 +177,11 @@ def _check(what: str, here: Mapping[str, Any], wanted: Mapping[str, Any], advice
         raise ConfigError(
             f"a worker has other {what} than the driver: {'; '.join(differ)}; {advice}"
         )
+
+
+def _decisive(opened: Opened) -> dict[str, Any]:
+    """Return what must be the same on every machine: what is agreed to is sent to one address."""
+    return {**opened.arguments(), "endpoint": endpoint_identity(opened.plan.lm.address)}
 
 
 def _open_parcel(parcel: Parcel) -> Opened:
