@@ -48,7 +48,7 @@ check: $(STAMP)
 
 audit: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[audit]"
-	$(BIN)/pip-audit --requirement constraints.txt --no-deps --disable-pip
+	$(BIN)/pip-audit --strict --requirement constraints.txt --no-deps --disable-pip
 
 fix: $(STAMP)
 	$(BIN)/ruff format $(SRC)

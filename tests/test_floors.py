@@ -12,10 +12,15 @@ PACKAGES = ("valuesim_dspy", "evals", "optimize")
 
 # From the ground up; a module may import its own floor and those below it.
 FLOORS = [
-    ["valuesim_dspy", "valuesim_dspy.errors"],
+    [
+        "valuesim_dspy",
+        "valuesim_dspy.errors",
+        "valuesim_dspy.free_text",
+        "valuesim_dspy.toml_files",
+        "valuesim_dspy.sqlite_files",
+    ],
     [
         "valuesim_dspy.limits",
-        "valuesim_dspy.free_text",
         "valuesim_dspy.roles",
         "valuesim_dspy.store",
         "valuesim_dspy.config",

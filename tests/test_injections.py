@@ -185,6 +185,7 @@ def check(message: str) -> None:
     for text in shown.values():
         assert all(c.isprintable() or c == "\n" for c in text)
         assert not re.search(r"<[|/!?A-Za-z]|```|[{}]|\u2028", text)
+        assert not re.search(r"(?i)\b(system|assistant|human)\b\W*:", text)
     lines = shown.get("facts", "").strip().split("\n")
     assert all(line.startswith("- ") or line in (OWN_WORDS, "") for line in lines)
     own = [line[2:] for line in lines if line.startswith("- \u201c")]

@@ -5,6 +5,7 @@ import json
 import pickle
 import random
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -14,10 +15,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from loopback import LoopbackServer, Reply
 from models import Echo, remote, scripted
+from people import example
 
+from benchmarks.prefix_share import lexical_reply
 from valuesim_dspy.cache import ResponseCache
 from valuesim_dspy.lm import MeteredLM, make_lm
+from valuesim_dspy.loop import answer_cases
 from valuesim_dspy.prefixes import KEPT, Prefixes, cached_tokens, marked, shared_length
+from valuesim_dspy.program import ValueSim
 from valuesim_dspy.roles import LMRole
 
 FACTS = "[[ ## facts ## ]]\nYou live here.\n\n"
@@ -133,8 +138,27 @@ def test_the_mark_stands_where_the_question_begins() -> None:
         ABOUT.removeprefix(FACTS),
     ]
     assert found.config.cache == CacheConfig(prefix_until_index=1)
-    habits = ABOUT.replace("[[ ## question", "[[ ## habits ## ]]\nx\n\n[[ ## question")
-    assert marked(request(habits)).messages[0].parts[0].text == FACTS
+    for name in ("habits", "peers", "questions"):
+        other = ABOUT.replace("[[ ## question", f"[[ ## {name} ## ]]\nx\n\n[[ ## question")
+        assert marked(request(other)).messages[0].parts[0].text == FACTS
+    longer = ABOUT.replace("[[ ## question", "[[ ## history ## ]]\nx\n\n[[ ## question", 1)
+    assert marked(request(longer)).messages[0].parts[0].text.endswith("history ## ]]\nx\n\n")
+
+
+def test_the_real_prompts_of_a_person_share_what_stands_above_the_mark(
+    cache: ResponseCache,
+) -> None:
+    """Two questions to one person: the same beginning for each predictor, behind the rules."""
+    with LoopbackServer(lexical_reply) as server:
+        cases = [example("Q69"), example("Q8")]
+        answer_cases(ValueSim("full"), cases, lm=remote(server, temperature=0.0))
+    starts = Counter()
+    for body in server.requests:
+        system, user = (message["content"] for message in body["messages"])
+        found = marked(request(user))
+        if len(found.messages) == 2:
+            starts[system, found.messages[0].parts[0].text] += 1
+    assert len(starts) >= 3 and set(starts.values()) == {2}
 
 
 def test_without_a_question_the_rules_alone_are_marked() -> None:

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import random
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import dspy
@@ -32,10 +33,10 @@ class Waits:
         self.slept.append(seconds)
 
 
-def remote(server: LoopbackServer, waits: Waits, **known: Any) -> MeteredLM:
+def remote(server: LoopbackServer, waits: Waits, *, in_flight: int = 4, **known: Any) -> MeteredLM:
     """Make an LM that asks a loopback server and never sleeps."""
     role = LMRole(**{"model": "openai/test", "api_base": server.url, **known})
-    return make_lm(role, name="task_lm", limits=Limits(in_flight=4), pauses=waits.pauses)
+    return make_lm(role, name="task_lm", limits=Limits(in_flight=in_flight), pauses=waits.pauses)
 
 
 def test_waits_double_and_are_spread_over_all_of_their_length() -> None:
@@ -157,6 +158,39 @@ def test_a_call_that_sleeps_leaves_its_slot_to_others() -> None:
     assert seen == [0] and len(server.requests) == 3
 
 
+def test_those_who_wait_for_an_answer_of_another_hold_no_slot(cache: Any) -> None:
+    """With one slot, many who ask the same and many who ask other things all end."""
+    with LoopbackServer("hello") as server, ThreadPoolExecutor(24) as pool:
+        role = LMRole(model="openai/test", api_base=server.url)
+        lm = make_lm(role, name="task_lm", limits=Limits(in_flight=1))
+        server.hold.clear()
+        results = [pool.submit(lm, f"question {number % 4}") for number in range(24)]
+        assert server.wait_for(1)
+        server.hold.set()
+        assert [result.result(30) for result in results] == [["hello"]] * 24
+    assert (len(server.requests), server.peak) == (4, 1)
+    assert lm.throttle is not None and lm.throttle.under_way == 0
+
+
+def test_a_server_that_takes_few_at_once_gets_few_at_once() -> None:
+    """Refusals bring the calls down to what the server takes, and every call is answered."""
+
+    def answer(messages: Any) -> Any:
+        return "ok" if server._under_way <= 2 else Reply(429, "busy", {"Retry-After": "0.01"})
+
+    waits = Waits()
+    with LoopbackServer(answer) as server, ThreadPoolExecutor(16) as pool:
+        lm = remote(server, waits, in_flight=16, num_retries=20)
+        server.hold.clear()
+        results = [pool.submit(lm, f"question {number}") for number in range(60)]
+        assert server.wait_for(16)
+        server.hold.set()
+        assert [result.result(60) for result in results] == [["ok"]] * 60
+    assert lm.throttle is not None
+    assert lm.throttle.limit < 16 and lm.throttle.refusals == len(waits.slept) > 0
+    assert len(server.requests) == 60 + lm.throttle.retries
+
+
 def test_samples_that_came_are_not_paid_again(cache: Any) -> None:
     """Where the second of three samples fails, the first is kept, and attempts start anew."""
     waits = Waits()
@@ -165,6 +199,16 @@ def test_samples_that_came_are_not_paid_again(cache: Any) -> None:
         assert lm("hi", n=3, temperature=1.0) == ["one", "two", "three"]
     assert len(server.requests) == 6
     assert (lm.meter.paid.calls, lm.meter.failed) == (3, 0)
+
+
+def test_a_sample_that_never_comes_ends_the_call() -> None:
+    """What came before it gives it no further attempts."""
+    waits = Waits()
+    with LoopbackServer(lambda _: 500, script=["one", "two"]) as server:
+        lm = remote(server, waits, num_retries=2)
+        with pytest.raises(dspy.LMServerError):
+            lm("hi", n=3, temperature=1.0)
+    assert len(server.requests) == 2 + 3 and len(waits.slept) == 2
 
 
 def test_copies_may_have_other_retries_and_another_time_limit() -> None:

@@ -228,7 +228,7 @@ def test_ask_is_a_command_of_its_own_process(tmp_path: Path) -> None:
         *("-m", "valuesim_dspy", "ask", "--person", str(me), *question), capture_output=True
     )
     assert (done.returncode, done.stderr) == (0, "")
-    for word in ("1: Yes", "2: No", "you keep bees", "cognitive: ", "decision by "):
+    for word in ("1: Yes", "2: No", "You keep bees", "cognitive: ", "decision by "):
         assert word in done.stdout
 
 

@@ -45,6 +45,7 @@ class PaidCall:
         reserved: Whether its place in the budget is taken.
         slot: Its turn, while an attempt is under way.
         told: Until when the endpoint asked it to wait, where it did.
+        got: Samples that came before the last failure.
     """
 
     lm: MeteredLM
@@ -56,6 +57,7 @@ class PaidCall:
     reserved: bool = False
     slot: Slot | None = None
     told: float = 0.0
+    got: int = 0
 
     def reserve(self) -> None:
         """Wait for a turn and take a place in the budget; before every paid attempt.
@@ -110,9 +112,9 @@ class PaidCall:
                 self.lm.throttle.stop(stop)
             self.lm.meter.fail()
             raise stop from error
-        if self.scope.samples and self.scope.at > 0:
+        if len(self.scope.samples) > self.got:
             # Some of several samples came: the others have all their attempts before them.
-            self.attempts.failed = 0
+            self.got, self.attempts.failed = len(self.scope.samples), 0
         seconds = self.attempts.again(error)
         if seconds is not None and self.lm.throttle is not None:
             self.lm.throttle.tried_again()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import threading
-from bisect import bisect_left, insort
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import replace
+from operator import itemgetter
 from typing import Any
 
 from dspy.lm15 import CacheConfig, Message, Request, TextPart
@@ -15,8 +17,11 @@ from valuesim_dspy.callscope import Shared
 
 KEPT = 64
 """Prompts that a new one is compared with: those of the last calls."""
-HEADERS = ("[[ ## habits ## ]]", "[[ ## question ## ]]")
-"""Where a prompt about a person stops to be the same for all questions: at the first of these."""
+PERSON = ("facts", "backstory", "history")
+"""The fields with which prompts begin that are the same for all questions to one person."""
+
+_OTHER = re.compile(rf"^\[\[ ## (?!(?:{'|'.join(PERSON)}) ## )", re.MULTILINE)
+_bytes = itemgetter(0)
 
 
 class Prefixes(Shared):
@@ -33,9 +38,10 @@ class Prefixes(Shared):
 
     def __init__(self) -> None:
         self.characters = self.repeated = self.cached_tokens = 0
-        self._last: deque[str] = deque()
         # Of sorted texts, the one that shares the longest beginning with a text stands beside it.
-        self._sorted: list[str] = []
+        # They are sorted as bytes, since Python compares texts beyond Latin letter by letter.
+        self._sorted: list[tuple[bytes, str]] = []
+        self._last: deque[tuple[bytes, str]] = deque()
         self._lock = threading.Lock()
 
     @property
@@ -45,15 +51,17 @@ class Prefixes(Shared):
 
     def sent(self, prompt: str) -> None:
         """Count the prompt of one paid call."""
+        key = (prompt.encode("utf-8", "surrogatepass"), prompt)
         with self._lock:
-            place = bisect_left(self._sorted, prompt)
+            place = bisect_left(self._sorted, key[0], key=_bytes)
             beside = self._sorted[max(0, place - 1) : place + 1]
             self.characters += len(prompt)
-            self.repeated += max((shared_length(prompt, each) for each in beside), default=0)
-            self._last.append(prompt)
-            insort(self._sorted, prompt)
+            self.repeated += max((shared_length(prompt, text) for _, text in beside), default=0)
+            self._sorted.insert(place, key)
+            self._last.append(key)
             if len(self._last) > KEPT:
-                del self._sorted[bisect_left(self._sorted, self._last.popleft())]
+                oldest, _ = self._last.popleft()
+                del self._sorted[bisect_left(self._sorted, oldest, key=_bytes)]
 
     def read(self, tokens: int) -> None:
         """Count tokens that the endpoint read from its own cache."""
@@ -90,7 +98,7 @@ def cached_tokens(usage: Mapping[str, Any]) -> int:
 def marked(request: Request) -> Request:
     """Ask the provider to keep what a person's questions share.
 
-    A mark stands at the end of a message, so the last one is parted where the question begins;
+    A mark stands at the end of a message, so the last one is parted behind what is the person's;
     providers that take marks read two messages of one speaker as one. The end of the system
     message is marked with it.
 
@@ -115,10 +123,11 @@ def _parted(message: Message) -> tuple[Message, Message] | None:
     part = message.parts[0]
     if not isinstance(part, TextPart):
         return None
-    found = [at for header in HEADERS if (at := part.text.find(header)) > 0]
-    if not found:
+    found = _OTHER.search(part.text)
+    if found is None or found.start() == 0:
         return None
-    return (Message.user(part.text[: min(found)]), Message.user(part.text[min(found) :]))
+    at = found.start()
+    return Message.user(part.text[:at]), Message.user(part.text[at:])
 
 
 def takes_marks(route: Any) -> bool:
