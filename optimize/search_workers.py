@@ -55,8 +55,9 @@ def is_lost(attributes: Mapping[str, Any], *, begun: float, now: float | None = 
         begun: When the trial began, in seconds since the epoch.
         now: The time; by default of this machine's clock.
     """
-    if attributes.get(PLACE) == _place():
-        process = str(attributes.get(PROCESS))
+    # One that has just begun may have written its place and not yet its process.
+    if attributes.get(PLACE) == _place() and PROCESS in attributes:
+        process = str(attributes[PROCESS])
         number = process.partition(":")[0]
         return not number.isdigit() or _process(int(number)) != process
     heard = float(attributes.get(BEAT, begun))

@@ -343,7 +343,6 @@ def _fields(study: Study) -> dict[str, Any]:
         (lambda messages: GARBAGE, "failed", "LMProviderError"),
         (lambda messages: b"", "failed", "LMProviderError"),
         (lambda messages: b'{"choices": []}', "invalid", "no attempt"),
-        (lambda messages: 401, "failed", "LMAuthError (401)"),
         (lambda messages: 429, "failed", "LMRateLimitError (429)"),
         (lambda messages: 500, "failed", "LMServerError (500)"),
         (lambda messages: Reply(body=""), "invalid", "no attempt"),
@@ -363,6 +362,14 @@ def test_a_benchmark_counts_what_a_server_fails_to_answer(
     assert result.metrics["accuracy"] == result.metrics["coverage"] == 0
     assert result.metrics[f"{status}_rate"] == 1 and not result.is_valid
     assert result.failed_calls == (len(frame) if status == "failed" else 0)
+
+
+def test_a_key_that_is_taken_back_ends_a_benchmark(study: Study) -> None:
+    """At once: every other case would fail as well."""
+    server = LoopbackServer(lambda messages: 401)
+    with pytest.raises(MissingDataError, match="refused the key"):
+        measured(study, server)
+    assert len(server.requests) <= study.config.threads
 
 
 def test_a_benchmark_goes_on_past_what_fails(study: Study) -> None:

@@ -11,9 +11,11 @@ from valuesim_dspy import panel as panel_module
 from valuesim_dspy.errors import InvalidAnswerError
 from valuesim_dspy.panel import (
     LEAF_THREADS,
+    SPARE,
     PerspectivePanel,
     calls_in_flight,
     leaf_threads,
+    spare_threads,
     views_text,
 )
 from valuesim_dspy.signatures import PERSPECTIVES
@@ -85,6 +87,7 @@ def test_leaf_threads_follow_what_the_model_allows() -> None:
     for limit in (1, 8, 64, 200):
         lm = SimpleNamespace(throttle=SimpleNamespace(limits=SimpleNamespace(in_flight=limit)))
         assert calls_in_flight(lm) == limit and limit < leaf_threads(lm) <= 2 * limit
+    assert spare_threads(4096) == 4096 + SPARE
 
 
 def test_the_pool_of_leaf_calls_grows_and_leaves_no_threads() -> None:

@@ -123,6 +123,23 @@ def test_the_last_trial_is_begun_once(tmp_path: Path, monkeypatch: pytest.Monkey
         assert len(one.study.trials) == 3
 
 
+def test_a_trial_that_has_just_begun_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also by who looks while it is being written who runs it."""
+    search, mark = {"trials": 3, "space": NUMBERS}, Board.mark
+    with board(tmp_path, search) as one, board(tmp_path, search) as other:
+
+        def watched(self: Board, number: int, name: str, value: object) -> None:
+            mark(self, number, name, value)
+            if self is one:
+                other._give_back_lost()
+
+        monkeypatch.setattr(Board, "mark", watched)
+        assert one.ask() is not None
+        assert {trial.number: trial.state for trial in other.trials()} == {0: "running"}
+
+
 def test_a_trial_of_a_dead_process_is_run_again(tmp_path: Path) -> None:
     """With its values and under its number; what lives is left alone."""
     search = {"trials": 3, "space": NUMBERS}

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import optimize.search_workers
-from optimize.search_workers import BEAT, GRACE_SECONDS, Heartbeat, Worker, is_lost
+from optimize.search_workers import BEAT, GRACE_SECONDS, PLACE, Heartbeat, Worker, is_lost
 
 NOW = 1_000_000.0
 
@@ -50,6 +50,13 @@ def test_a_number_that_another_process_got_is_not_it() -> None:
     if here.process.endswith(":"):
         pytest.skip("this system does not say when a process began")
     assert is_lost(other, begun=NOW, now=NOW)
+
+
+def test_who_has_told_their_place_and_not_their_process_is_not_lost() -> None:
+    """The two are written one after the other: whoever looks in between waits."""
+    attributes = {PLACE: Worker.here().place}
+    assert not is_lost(attributes, begun=NOW, now=NOW + 1)
+    assert is_lost(attributes, begun=NOW, now=NOW + GRACE_SECONDS + 1)
 
 
 @pytest.mark.parametrize("process", ["", "none", "999999999:1"])

@@ -93,7 +93,7 @@ def test_calls_come_in_the_order_of_asking() -> None:
     assert order == [0, 1, 2]
 
 
-@pytest.mark.parametrize("a_minute", [1, 7, 60, 100, 6000])
+@pytest.mark.parametrize("a_minute", [1, 7, 60, 600])
 def test_no_sixty_seconds_hold_more_calls_than_allowed(a_minute: int) -> None:
     """Whatever the minute looked at, calls that start in it stay within the bound."""
     clock = Clock()

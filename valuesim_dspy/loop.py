@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextvars
-import math
 import re
 import threading
 import time
@@ -28,15 +27,12 @@ from valuesim_dspy.errors import (
 from valuesim_dspy.fidelity import backstory_fidelity
 from valuesim_dspy.lm import MeteredLM, describe_error
 from valuesim_dspy.outcomes import Outcome
-from valuesim_dspy.panel import calls_in_flight
+from valuesim_dspy.panel import calls_in_flight, spare_threads
 
 if TYPE_CHECKING:
     from valuesim_dspy.case import Case, Profile
 
 T = TypeVar("T")
-
-THREADS_PER_CALL = 1.5
-"""Cases in flight for each call in flight."""
 
 QUEUED = 16
 """Cases that are taken before a thread is free, so that none waits for who reads the outcomes."""
@@ -65,6 +61,7 @@ def stream_cases(
     Cases are taken lazily, a few more than are in flight, so that a million of them need no more
     memory than a thousand, and a slow one holds up no other. Closing the generator ends it: what
     is queued never starts, and what is in flight starts no further call that would be paid.
+    DSPy's history, which keeps prompts, is the caller's to switch off (`disable_history`).
 
     Args:
         program: Anything of the call shape `predict(case) -> Prediction(answer, ...)`.
@@ -131,12 +128,11 @@ def answer_cases(
 def threads_for(lm: MeteredLM | None) -> int:
     """Return how many cases in flight keep as many calls in flight as the LM allows.
 
-    More than calls: some cases wait for a backstory that another one has asked for, or are
-    between two calls.
+    Some cases wait for a backstory that another one has asked for, or are between two calls.
     """
     if lm is None or lm.in_process:
         return 1
-    return math.ceil(THREADS_PER_CALL * calls_in_flight(lm))
+    return spare_threads(calls_in_flight(lm))
 
 
 def staggered(people: Iterable[Sequence[T]], ahead: int) -> Iterator[T]:

@@ -22,8 +22,8 @@ Reading = tuple[dspy.Prediction, list[Any]]
 LEAF_THREADS = 32
 """Leaf calls at once where the language model does not say how many calls it allows."""
 
-READY = 1.5
-"""Leaf threads for each call in flight: what ends is followed by a prompt that is ready."""
+SPARE = 128
+"""Threads beyond one for each call in flight, at most."""
 
 _pool_lock = threading.Lock()
 _pool: tuple[int, ThreadPoolExecutor] | None = None
@@ -35,11 +35,20 @@ def calls_in_flight(lm: object) -> int:
     return LEAF_THREADS if throttle is None else int(throttle.limits.in_flight)
 
 
+def spare_threads(calls: int) -> int:
+    """Return how many threads keep so many calls in flight: half as many more, to `SPARE`.
+
+    What ends is followed by a call that is ready, while others wait for each other or for the
+    interpreter.
+    """
+    return calls + min(ceil(calls / 2), SPARE)
+
+
 def leaf_threads(lm: object) -> int:
     """Return how many threads leaf calls to a language model are given."""
     if getattr(lm, "throttle", None) is None:
         return LEAF_THREADS
-    return ceil(READY * calls_in_flight(lm))
+    return spare_threads(calls_in_flight(lm))
 
 
 def _submit(threads: int, read: Callable[[], Reading]) -> Future[Reading]:
