@@ -18,6 +18,7 @@ from evals.benchmark import Result, run_benchmark
 from evals.study import Study, build_arm, open_study
 from valuesim_dspy.__main__ import main
 from valuesim_dspy.cache import ResponseCache
+from valuesim_dspy.errors import MissingDataError
 from valuesim_dspy.survey.synthetic import write_synthetic
 
 READY = "ready"
