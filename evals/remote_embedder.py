@@ -134,7 +134,7 @@ class RemoteEmbedder:
         settings: dict[str, Any] = {"timeout": TIMEOUT, "max_retries": RETRIES}
         key = self._key()
         settings |= {"api_key": key} if key else {}
-        settings |= {"api_base": self._config.api_base} if self._config.api_base else {}
+        settings |= {"api_base": at} if (at := self._config.address) else {}
         model = dspy.Embedder(self.name, batch_size=BATCH, caching=False, **settings)
         try:
             return model(batch).tolist()

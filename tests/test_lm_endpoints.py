@@ -13,7 +13,8 @@ from models import remote
 
 from valuesim_dspy.cache import ResponseCache
 from valuesim_dspy.errors import MissingDataError
-from valuesim_dspy.lm import MeteredLM, Usage
+from valuesim_dspy.lm import MeteredLM, Usage, make_lm
+from valuesim_dspy.roles import LMRole
 
 CANARY = "canary-0123456789"
 
@@ -215,3 +216,18 @@ def test_rollouts_and_endpoints_are_paid_on_their_own(cache: ResponseCache) -> N
             lm("hi", rollout_id=rollout, temperature=1.0)
         assert len(one.requests) == 2
         assert remote(one)("hi") != remote(two)("hi")
+
+
+def test_calls_go_where_the_environment_says_and_nowhere_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The address that is agreed to is the one that is asked, whichever variable it is."""
+    with LoopbackServer("hello") as server:
+        for variable in ("OPENAI_API_BASE", "OPENAI_BASE_URL"):
+            monkeypatch.setenv(variable, server.url)
+            monkeypatch.setenv("OPENAI_API_KEY", "quietkey")
+            role = LMRole(model="openai/test", num_retries=0)
+            assert role.host == server.host
+            make_lm(role)("hi", cache=False)
+            monkeypatch.delenv(variable)
+        assert server.keys == ["quietkey"] * 2

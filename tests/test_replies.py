@@ -123,6 +123,14 @@ def test_the_adapter_asks_once_and_writes_what_dspy_writes() -> None:
     """Prompts are those of DSPy's chat adapter; there is no second call through JSON."""
     adapter = chat_adapter()
     assert adapter is chat_adapter() and not adapter.use_json_adapter_fallback
-    inputs = dict.fromkeys(AnswerDirectly.input_fields, "x")
     plain = dspy.ChatAdapter(use_json_adapter_fallback=False)
-    assert adapter.format(AnswerDirectly, [], inputs) == plain.format(AnswerDirectly, [], inputs)
+    changed = AnswerDirectly.with_instructions("Say what they say.")
+    for signature in (AnswerDirectly, changed, WriteBackstory, AnswerSeveral):
+        inputs = {name: f" {name}\n\t- \u00e9 1\n" for name in signature.input_fields}
+        outputs = dict.fromkeys(signature.output_fields, "2")
+        for demos in ([], [{**inputs, **outputs}]):
+            assert adapter.format(signature, demos, inputs) == plain.format(
+                signature, demos, inputs
+            )
+    numbers = dict.fromkeys(AnswerDirectly.input_fields, 3)
+    assert adapter.format(AnswerDirectly, [], numbers) == plain.format(AnswerDirectly, [], numbers)

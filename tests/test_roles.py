@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
+from valuesim_dspy.config import parse_job
 from valuesim_dspy.errors import ConfigError
 from valuesim_dspy.roles import (
     EmbedderConfig,
@@ -234,3 +235,23 @@ def test_a_password_with_any_sign_is_blanked_in_an_address() -> None:
     """To the last @ of what has no blank in it; a local file's path stays as it is."""
     said = blank_secrets("at postgresql://u:can/canary@can@host/db, sqlite:////home/me@work/a.db")
     assert said == "at postgresql://[blanked]@host/db, sqlite:////home/me@work/a.db"
+
+
+def test_two_addresses_of_an_environment_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clients do not agree on which wins: what was agreed to might not be where calls go."""
+    monkeypatch.setenv("OPENAI_API_BASE", "http://127.0.0.1:1/v1")
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://collector.example/v1")
+    with pytest.raises(ConfigError, match="lead to different addresses"):
+        assert LMRole(model="openai/test").local
+    assert LMRole(model="openai/test", api_base="http://127.0.0.1:2/v1").local
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:1/v1")
+    assert LMRole(model="text-completion-openai/m").address == "http://127.0.0.1:1/v1"
+
+
+@pytest.mark.parametrize(
+    "name", ["api_base", "base_url", "custom_llm_provider", "fallbacks", "proxies", "model"]
+)
+def test_extra_settings_lead_nowhere_else(name: str) -> None:
+    """Consent and keys are of the host that the role names."""
+    with pytest.raises(ConfigError, match="may lead elsewhere"):
+        parse_job({"task_lm": {"model": "openai/test", "extra": {name: "http://127.0.0.1:1"}}})

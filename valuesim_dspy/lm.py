@@ -62,8 +62,9 @@ def make_lm(
     if role.offline or engine is not None:
         return _in_process(role, name, meter, engine, limits, pauses)
     settings = {"timeout": role.timeout, "temperature": role.temperature, **role.extra}
-    if role.api_base:
-        settings["api_base"] = role.api_base
+    if address := role.address:
+        # Said, also where the environment gives it: clients do not agree on which variable wins.
+        settings["api_base"] = address
     if key := _key(role, name):
         settings["api_key"] = key
     known: dict[str, Any] = {"name": name, "meter": meter, "limits": limits, "pauses": pauses}

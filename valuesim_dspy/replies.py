@@ -35,6 +35,40 @@ class ReplyAdapter(dspy.ChatAdapter):
         fields: dict[str, Any] = super().parse(signature, settled(completion, signature))
         return fields
 
+    def format_system_message(self, signature: Signature) -> str:
+        """Return what the signature says; see `dspy.ChatAdapter`."""
+        return _fixed(signature, signature.instructions)[0]
+
+    def format_user_message_content(
+        self,
+        signature: Signature,
+        inputs: dict[str, Any],
+        prefix: str = "",
+        suffix: str = "",
+        main_request: bool = False,
+    ) -> str:
+        """Return the inputs; see `dspy.ChatAdapter`."""
+        if any(type(value) is not str for value in inputs.values()):
+            written: str = super().format_user_message_content(
+                signature, inputs, prefix, suffix, main_request
+            )
+            return written
+        given = [name for name in signature.input_fields if name in inputs]
+        parts = [prefix, *(f"[[ ## {name} ## ]]\n{inputs[name]}" for name in given)]
+        if main_request:
+            parts.append(_fixed(signature, signature.instructions)[1])
+        return "\n\n".join([*parts, suffix]).strip()
+
+
+@lru_cache(maxsize=256)
+def _fixed(signature: Any, instructions: str) -> tuple[str, str]:
+    """Return the system message and the reminder of the outputs; instructions may be replaced."""
+    plain = dspy.ChatAdapter()
+    return (
+        plain.format_system_message(signature),
+        plain.user_message_output_requirements(signature),
+    )
+
 
 @lru_cache(maxsize=1)
 def chat_adapter() -> ReplyAdapter:

@@ -29,6 +29,11 @@ _KEY_SHAPES = (
     re.compile(r"(?<=://)(?<!sqlite://)(?<!file://)[^\s\"<>]{1,1000}(?=@)"),
 )
 _FILES = ("sqlite:///", "file:///")
+_ELSEWHERE = re.compile(
+    r"url|api_base|endpoint|prox|fallback|callback|custom_llm_provider|^(model|model_list|engine)$",
+    re.IGNORECASE,
+)
+"""Settings of clients that lead a request to another host than the one that was agreed to."""
 
 
 class Settings(BaseModel):
@@ -175,10 +180,21 @@ class Endpoint(Settings):
 
     @property
     def address(self) -> str | None:
-        """The base address in force: ``api_base``, else the one the environment gives."""
-        prefix = self.provider.upper()
-        ambient = (os.environ.get(f"{prefix}{end}") for end in ("_API_BASE", "_BASE_URL"))
-        return self.api_base or (None if self.in_process else next(filter(None, ambient), None))
+        """The base address in force: ``api_base``, else the one the environment gives.
+
+        Raises:
+            ConfigError: The environment gives two, and clients differ in which they take.
+        """
+        if self.api_base or self.in_process:
+            return self.api_base
+        prefix = self.provider.removeprefix("text-completion-").split("_chat")[0]
+        prefix = re.sub(r"\W", "_", prefix).upper()
+        names = (f"{prefix}_API_BASE", f"{prefix}_BASE_URL")
+        given = dict.fromkeys(filter(None, map(os.environ.get, names)))
+        if len(given) > 1:
+            told = f"{' and '.join(names)} lead to different addresses; unset one, or give api_base"
+            raise ConfigError(told, key="api_base")
+        return next(iter(given), None)
 
     @property
     def provider(self) -> str:
@@ -233,6 +249,13 @@ class LMRole(Endpoint):
     def _named(cls, value: str) -> str:
         if not all(value.split("/")):
             raise ValueError("expected provider/model, for example openai/gpt-4o-mini")
+        return value
+
+    @field_validator("extra")
+    @classmethod
+    def _stays_here(cls, value: dict[str, Any]) -> dict[str, Any]:
+        if found := [name for name in value if _ELSEWHERE.search(name)]:
+            raise ValueError(f"{found[0]} may lead elsewhere; model, engine and api_base say where")
         return value
 
     @model_validator(mode="after")
