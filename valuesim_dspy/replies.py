@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 import dspy
 from dspy.utils.exceptions import AdapterParseError
@@ -37,7 +37,7 @@ class ReplyAdapter(dspy.ChatAdapter):
 
     def format_system_message(self, signature: Signature) -> str:
         """Return what the signature says; see `dspy.ChatAdapter`."""
-        return _fixed(signature, signature.instructions)[0]
+        return _fixed(cast(Any, signature), signature.instructions)[0]
 
     def format_user_message_content(
         self,
@@ -56,7 +56,7 @@ class ReplyAdapter(dspy.ChatAdapter):
         given = [name for name in signature.input_fields if name in inputs]
         parts = [prefix, *(f"[[ ## {name} ## ]]\n{inputs[name]}" for name in given)]
         if main_request:
-            parts.append(_fixed(signature, signature.instructions)[1])
+            parts.append(_fixed(cast(Any, signature), signature.instructions)[1])
         return "\n\n".join([*parts, suffix]).strip()
 
 
