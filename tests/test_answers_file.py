@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from valuesim_dspy import answers_file
-from valuesim_dspy.answers_file import COLUMNS, check_output, write_answers
+from valuesim_dspy.answers_file import COLUMNS, check_output, unlabelled, write_answers
 from valuesim_dspy.errors import ConfigError, MissingDataError
 from valuesim_dspy.journal import Journal, Shard
 from valuesim_dspy.outcomes import Outcome
@@ -119,6 +119,15 @@ def test_a_codebook_of_ones_own_gives_its_labels(tmp_path: Path) -> None:
         bare = pd.read_parquet(write_answers([kept], tmp_path / "a.parquet"))
         told = pd.read_parquet(write_answers([kept], tmp_path / "b.parquet", codebook=mine))
     assert bare["answer_label"].isna()[0] and told["answer_label"][0] == BOOK["Q57"].label(2)
+
+
+def test_questions_without_labels_are_named() -> None:
+    """Those of another codebook or wording; one's own are in the journal."""
+    asked = {**ARGUMENTS, "questions": "Q57,Q58,own-1"}
+    assert unlabelled(asked) == [] and unlabelled({}) == []
+    other = {**asked, "codebook": "wvs7 anotherdigest"}
+    assert unlabelled(other) == ["Q57", "Q58"]
+    assert unlabelled({**asked, "codebook": f"mine {BOOK.digest}"}, BOOK) == []
 
 
 def test_interview_numbers_are_there_where_they_are_asked_for(tmp_path: Path) -> None:

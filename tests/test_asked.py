@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import dspy
+import numpy as np
 import pytest
 from people import case
 from planned import MOVE, First, asked, few, people, questions
@@ -14,14 +15,17 @@ from valuesim_dspy.asked import (
     NOTHING_KNOWN,
     Listed,
     own_text,
-    program_digest,
     row_of,
+    same_question,
 )
 from valuesim_dspy.errors import ConfigError
 from valuesim_dspy.outcomes import Outcome
 from valuesim_dspy.own import own_profile
+from valuesim_dspy.peers import PeerIndex
 from valuesim_dspy.program import ValueSim
+from valuesim_dspy.state import program_digest
 from valuesim_dspy.survey.codebook import Question, load_codebook
+from valuesim_dspy.survey.respondents import Respondents
 from valuesim_dspy.together import Together
 
 
@@ -155,7 +159,7 @@ def test_arguments_change_with_what_decides_the_rows() -> None:
     """And with nothing else; they are plain values."""
     sheet = asked()
     same = sheet.arguments()
-    assert asked(First(fails=("Q1",))).arguments() == same
+    assert asked(First()).arguments() == same
     assert all(isinstance(value, str | int) for value in same.values())
     changed = {
         "people": asked(positions=[0, 1, 3]),
@@ -163,7 +167,7 @@ def test_arguments_change_with_what_decides_the_rows() -> None:
         "own": asked(questions=[*questions(), MOVE]),
         "hide": asked(hide="battery"),
         "parts": asked(parts=2),
-        "program_digest": asked(ValueSim("single")),
+        "program_digest": asked(First(fails=("Q1",))),
     }
     for name, other in changed.items():
         assert other.arguments()[name] != same[name], name
@@ -212,3 +216,69 @@ def test_listed_cases_are_rows_in_their_order() -> None:
     assert listed.arguments() != Listed(First(), [case("Q69"), case("Q70")]).arguments()
     again = Listed(First(), [case("Q69"), dspy.Example(case=case("Q70"), answer=2)])
     assert listed.arguments() == again.arguments()
+
+
+def test_people_of_one_interview_number_stay_two_people() -> None:
+    """Each is told their own country and answers, and has rows of their own."""
+    twice = Respondents.from_columns(
+        questions={"Q57": np.array([1, 2, 1]), "Q58": np.array([1, 4, 2])},
+        attributes={
+            "D_INTERVIEW": np.array(["1", "1", "2"]),
+            "B_COUNTRY_ALPHA": np.array(["JPN", "USA", "FRA"]),
+        },
+    )
+    rows = [row for _, row in asked(survey=twice, questions=questions("Q57")).rows()]
+    told = [row.case.profile.facts_text.splitlines() for row in rows]
+    assert [lines[0] for lines in told] == [
+        "- You live in Japan.",
+        "- You live in the United States.",
+        "- You live in France.",
+    ]
+    assert told[0][1:] != told[1][1:]
+    assert len({row.case.profile for row in rows}) == 3
+
+
+def test_an_id_of_the_codebook_in_other_words_is_another_question() -> None:
+    """Arguments tell, nothing is compared with it, and the person's answer stays hidden."""
+    other = Question("Would you say they can be trusted?", ["Yes", "No"], id="Q57")
+    renamed = Question("Would you say they can be trusted?", ["Yes", "Maybe"], id="Q57")
+    sheets = [asked(questions=[each]) for each in (*questions("Q57"), other, renamed)]
+    told = [sheet.arguments() for sheet in sheets]
+    assert told[0]["own"] == "" == told[0]["own_content"]
+    assert len({each["own_content"] for each in told}) == 3
+    assert {each["questions"] for each in told} == {"Q57"}
+    rows = [next(sheet.rows())[1] for sheet in sheets]
+    assert [row.get("answer") is None for row in rows] == [False, True, True]
+    assert not any("Q57" in row.case.profile.answers for row in rows)
+    own = Question("Why?", ["So", "Thus"], id="own-9", topic="why")
+    same = [asked(questions=[q]).arguments() for q in (own, Question("Why?", ["So", "Thus"]))]
+    assert same[0] != same[1] and same_question(questions("Q57")[0], load_codebook())
+    asked(questions=[other], hide="battery")
+
+
+class Counting(dspy.Module):
+    """A program with settings of every kind."""
+
+    def __init__(self, k: Any = 3, **config: Any) -> None:
+        super().__init__()
+        self.k, self.seen, self.what = k, [object()], object()
+        self.inner = dspy.Predict("question -> answer", **config)
+
+
+def test_a_programs_settings_and_bindings_are_part_of_it() -> None:
+    """Numbers and texts of it and its modules; nothing that differs from process to process."""
+    first = program_digest(Counting())
+    assert first == program_digest(Counting())
+    others = [Counting(30), Counting("3"), Counting((1, 2)), Counting(n=2)]
+    assert len({first, *map(program_digest, others)}) == 5
+    inside = Counting()
+    inside.inner = Counting(4)
+    again = Counting()
+    again.inner = Counting(5)
+    assert program_digest(inside) != program_digest(again)
+    bound = ValueSim("single-peers").bind(peers=PeerIndex.of(people(), range(9), salt="a"))
+    more = ValueSim("single-peers").bind(peers=PeerIndex.of(people(), range(8), salt="a"))
+    cases = [case("Q69")]
+    told = [Listed(program, cases).arguments() for program in (bound, more)]
+    assert told[0] != told[1]
+    assert told[0] == Listed(bound, cases).arguments()

@@ -1,8 +1,11 @@
 """Cases: what may be known, how it reads in a prompt, and what must never show."""
 
 import copy
+import hashlib
+import pickle
 import random
 
+import numpy as np
 import pytest
 from people import ANSWERS, case, person
 
@@ -18,6 +21,7 @@ from valuesim_dspy.case import (
 )
 from valuesim_dspy.free_text import OWN_WORDS
 from valuesim_dspy.survey.codebook import Question, load_codebook
+from valuesim_dspy.survey.respondents import Respondents
 from valuesim_dspy.survey.splits import make_fold, make_split
 from valuesim_dspy.survey.synthetic import synthesize
 
@@ -215,3 +219,33 @@ def test_the_key_tells_nothing_of_the_id(drawn) -> None:
     )
     assert one.key != other.key and people[0].id not in one.key
     assert len(one.key) == 12 and int(one.key, 16) >= 0
+
+
+def test_people_who_share_an_interview_number_have_profiles_of_their_own() -> None:
+    """Of repeats in a file each row is somebody; other files keep their keys."""
+    drawn = synthesize(12, seed=3)
+    columns = {id: drawn.column(id) for id in ("Q1", "Q57", "Q58")}
+    attributes = {"B_COUNTRY_ALPHA": np.array(drawn.alphas)}
+    ids = [f"p{at}" for at in range(12)]
+    once, twice = (
+        Respondents.from_columns(
+            questions=columns, attributes={**attributes, "D_INTERVIEW": np.array(numbers)}
+        )
+        for numbers in (ids, [*ids[:11], "p0"])
+    )
+    profiles = [
+        masked_profile(person, make_fold(CODEBOOK), "test", codebook=CODEBOOK, salt="s")
+        for person in (twice[0], twice[11])
+    ]
+    assert profiles[0] != profiles[1] and profiles[0].key != profiles[1].key
+    kept = hashlib.sha256(b"s\0p0").hexdigest()[:12]
+    assert once[0].key("s") == kept != twice[0].key("s")
+    # A selection, and what is sent to another process, knows of the repeat too.
+    assert pickle.loads(pickle.dumps(twice[11:]))[0].key("s") == twice[11].key("s")
+
+
+def test_cases_know_whether_their_person_was_made_up(drawn) -> None:
+    """By what the survey says of itself."""
+    people, fold, split = drawn
+    (first, *_) = make_cases(people, split.dev, fold, "dev")
+    assert first.case.profile.synthetic and not person().synthetic

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import pytest
 from planned import MOVE, questions
 
+from valuesim_dspy.errors import ConfigError
 from valuesim_dspy.hiding import View, digest_of, views_of
-from valuesim_dspy.survey.codebook import load_codebook
+from valuesim_dspy.survey.codebook import Question, load_codebook
 
 BOOK = load_codebook()
 ALL = [q for q in BOOK if q.scorable and q.kind != "demographic"]
@@ -107,3 +109,24 @@ def test_digests_are_of_the_content() -> None:
     """16 hex digits, whatever the order of keys."""
     assert digest_of({"a": 1, "b": 2}) == digest_of({"b": 2, "a": 1})
     assert len(digest_of("")) == 16 and digest_of([1]) != digest_of(["1"])
+
+
+@pytest.mark.parametrize("known", [{"hide": "batery"}, {"hide": ""}, {"parts": 0}, {"parts": -1}])
+def test_what_is_no_way_to_hide_is_refused(known: dict[str, Any]) -> None:
+    """A slip would hide less than was meant; what is allowed is said."""
+    with pytest.raises(
+        ConfigError, match=rf"{next(iter(known))}: not possible: .*; allowed: "
+    ) as no:
+        views_of(questions("Q58"), BOOK, **known)
+    assert no.value.value == next(iter(known.values()))
+
+
+def test_a_question_in_other_words_hides_what_the_codebooks_does() -> None:
+    """Battery and twins are those of its id."""
+    worded = Question("Are you happy?", ["Yes", "No"], id="Q46")
+    for hide in ("question", "battery", "topic"):
+        ours, theirs = (
+            views_of([question], BOOK, hide=hide)  # type: ignore[arg-type]
+            for question in (worded, BOOK["Q46"])
+        )
+        assert ours == theirs

@@ -267,12 +267,16 @@ def test_reasons_come_with_the_most_frequent_first(path: Path) -> None:
 
 
 def test_dropped_rows_are_asked_again(path: Path) -> None:
-    """They are gone from the file too, and others take their numbers."""
+    """They are gone from the file too, others take their numbers, and how often is kept."""
     with Journal.open(path, ARGUMENTS, 20) as journal:
         for number, status in enumerate(["answered", "failed", "invalid", "skipped"]):
             journal.add(number, row(number, status))
+        assert journal.numbers(["failed", "invalid"]) == {1, 2} and journal.numbers([]) == set()
+        assert journal.retries == 0
         assert journal.drop(["failed", "invalid"]) == 2
-    with Journal(path) as journal:
+        assert journal.retries == 1 and journal.numbers(["failed", "invalid"]) == set()
+    with Journal.open(path, ARGUMENTS, 20) as journal:
+        assert journal.retries == 1
         assert [journal.is_done(number) for number in range(4)] == [True, False, False, True]
         journal.add(1, row(1))
         assert dict(journal.outcomes())[1] == row(1)

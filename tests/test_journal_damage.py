@@ -11,7 +11,8 @@ import pytest
 from rows import ARGUMENTS, begun, changed, refused, row
 
 from valuesim_dspy.errors import ConfigError
-from valuesim_dspy.journal import Journal, _digest
+from valuesim_dspy.journal import Journal
+from valuesim_dspy.journal_file import checksum
 
 
 @pytest.fixture
@@ -117,5 +118,5 @@ def test_rows_of_an_older_version_lack_what_is_newer(path: Path) -> None:
     changed(path, "UPDATE meta SET value = ?", values=(json.dumps(META | {"fields": fields}),))
     with Journal(path) as journal:
         kept = ("answered", '""', '["a","Q1",2,3]')
-        found = journal._read(1, *kept, _digest(1, *kept))
+        found = journal._read(1, *kept, checksum(1, *kept))
     assert (found.respondent, found.answer, found.calls) == ("a", 3, 0)

@@ -240,3 +240,15 @@ def test_making_an_lm_keeps_litellm_quiet(monkeypatch: pytest.MonkeyPatch) -> No
     make_lm(LMRole(), name="task_lm")
     assert os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] == "True"
     assert os.environ["LITELLM_MODE"] == "DEV"
+
+
+def test_caches_may_be_taken_out_in_any_order() -> None:
+    """Where the block of one thread ends inside that of another, nothing stays behind."""
+    first, second = ResponseCache(), ResponseCache()
+    one, two = first.installed(), second.installed()
+    one.__enter__()
+    two.__enter__()
+    one.__exit__(None, None, None)
+    assert vars(dspy)["cache"] is second
+    two.__exit__(None, None, None)
+    assert "cache" not in vars(dspy)

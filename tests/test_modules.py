@@ -9,7 +9,9 @@ from valuesim_dspy.errors import InvalidAnswerError, PredictionError
 from valuesim_dspy.modules import (
     Answerer,
     BackstoryWriter,
+    asked_again,
     condense,
+    varied,
 )
 from valuesim_dspy.own import own_profile
 from valuesim_dspy.signatures import AnswerDirectly, ReadBehaviorally, answering_alone
@@ -125,9 +127,58 @@ def test_a_written_story_stands_and_an_empty_profile_has_none() -> None:
 
 @pytest.mark.parametrize("text", ["", "prose", "[[ ## backstory ## ]]\n\n[[ ## completed ## ]]"])
 def test_a_reply_without_a_story_is_a_prediction_error(text: str) -> None:
-    """A backstory that is empty or cannot be parsed fails the case."""
-    with scripted([text] * 2), pytest.raises(PredictionError):
+    """A backstory that is empty or cannot be parsed, three times, fails the case."""
+    with scripted([text] * 3) as engine, pytest.raises(PredictionError):
         BackstoryWriter()(profile=person())
+    assert len(engine.requests) == 3
+
+
+def test_a_reply_without_a_story_is_asked_for_again() -> None:
+    """With a temperature; the same for all of a person's questions, so it is paid once."""
+    good = {"backstory": "You live by the sea."}
+    with scripted(["prose", good]) as engine:
+        stories = [BackstoryWriter()(profile=case(id).profile) for id in ("Q69", "Q57")]
+    assert stories == ["You live by the sea."] * 2 and len(engine.requests) == 2
+    first, second = (request.config for request in engine.requests)
+    assert not first.temperature and second.temperature == 1.0
+    assert first.max_tokens == second.max_tokens
+
+
+def test_what_is_asked_again_later_is_asked_anew() -> None:
+    """Bad replies are in the cache, good ones too: only what was bad is paid, as another draw."""
+    answerer, writer = Answerer(AnswerDirectly), BackstoryWriter()
+    bad, good = reply(9), reply(2)
+    with scripted([good, bad, bad, bad, "prose", "prose", "prose"]) as engine:
+        fine, asked = case("Q57"), case("Q69")
+        assert answerer(case=fine, inputs=fine.inputs()).answer == 2
+        for _ in range(2):
+            with pytest.raises(InvalidAnswerError):
+                answerer(case=asked, inputs=asked.inputs())
+            with pytest.raises(PredictionError):
+                writer(profile=person())
+    assert len(engine.requests) == 7
+
+
+def test_a_later_time_has_attempts_of_its_own() -> None:
+    """Each time other draws than before; the first attempt, if it was good, is not paid again."""
+    answerer, writer, asked = Answerer(AnswerDirectly), BackstoryWriter(), case("Q69")
+    script = [reply(9)] * 3 + ["prose"] * 3 + [reply(9), reply(3), "prose", {"backstory": "You."}]
+    with scripted(script) as engine:
+        for call in (
+            lambda: answerer(case=asked, inputs=asked.inputs()),
+            lambda: writer(profile=person()),
+        ):
+            with pytest.raises(PredictionError):
+                call()
+        with asked_again(1):
+            assert answerer(case=asked, inputs=asked.inputs()).answer == 3
+            assert writer(profile=person()) == "You."
+        assert len(engine.requests) == 10
+        with asked_again(1):
+            assert answerer(case=asked, inputs=asked.inputs()).answer == 3
+    assert len(engine.requests) == 10 and varied(1, 2)["rollout_id"] == 1
+    with asked_again(2):
+        assert [varied(n, 2).get("rollout_id") for n in (0, 1, 2)] == [None, 5, 6]
 
 
 def test_a_server_that_enforces_choices_gets_them_as_a_type() -> None:

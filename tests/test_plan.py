@@ -7,6 +7,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from planned import PEOPLE, QUESTIONS, people, plan, survey_file
 from pydantic import ValidationError
@@ -17,6 +18,7 @@ from valuesim_dspy.loading import save_program
 from valuesim_dspy.plan import (
     OwnQuestion,
     Plan,
+    bind_peers,
     choose_questions,
     compiled_on,
     draw,
@@ -28,6 +30,7 @@ from valuesim_dspy.plan import (
 from valuesim_dspy.program import ValueSim
 from valuesim_dspy.roles import LMRole
 from valuesim_dspy.survey.codebook import UnknownQuestionError, load_codebook
+from valuesim_dspy.survey.respondents import Respondents
 from valuesim_dspy.together import Together
 
 BOOK = load_codebook()
@@ -62,6 +65,7 @@ def test_a_plan_is_json_and_back(survey: Path) -> None:
         {"nosuch": 1},
         {"parts": 0},
         {"sample": 0},
+        {"seed": -1},
         {"hide": "everything"},
         {"own": ({"text": "Why?", "options": ("So",)},)},
         {"program": "single", "together": "battery"},
@@ -72,6 +76,26 @@ def test_a_plan_that_does_not_fit_is_refused(known: dict[str, Any]) -> None:
     """Unknown keys, numbers below one, a question with one option, two programs at once."""
     with pytest.raises(ValidationError):
         Plan(survey="people.csv", **known)
+
+
+@pytest.mark.parametrize(
+    "known", [{"text": "a\udcff", "options": ("a", "b")}, {"text": "a", "options": ["b", "\ud800"]}]
+)
+def test_bytes_that_are_no_text_are_refused(known: dict[str, Any]) -> None:
+    """As a terminal hands them on; in one line that can be printed."""
+    with pytest.raises(ConfigError, match="write it in UTF-8") as refused:
+        OwnQuestion(**known)
+    str(refused.value).encode()
+
+
+def test_plans_of_the_same_rows_are_equal() -> None:
+    """Whatever the order of countries, and however a number is written."""
+    one, other = (
+        Plan(survey="x", countries=countries, together=together)
+        for countries, together in ((("USA", "JPN", "USA"), "010"), (("JPN", "USA"), 10))
+    )
+    assert one == other and one.together == 10
+    assert Plan(survey="x", together="battery").together == "battery"
 
 
 def test_a_plan_holds_no_secret() -> None:
@@ -175,6 +199,11 @@ def test_what_names_no_questions_is_refused(text: str, told: str) -> None:
         choose_questions(BOOK, "Q1,Q999")
 
 
+def test_a_range_may_leave_the_letter_out() -> None:
+    """As people write it."""
+    assert choose_questions(BOOK, "Q57-59") == ["Q57", "Q58", "Q59"]
+
+
 def test_arguments_say_what_decides_the_answers(survey: Path) -> None:
     """Model, sampling, people; no path, no address, no credentials."""
     role = LMRole(model="openai/test", api_base="http://127.0.0.1:1/v1/?x=1", max_tokens=99)
@@ -210,6 +239,12 @@ def test_a_models_arguments_do_not_repeat_its_settings() -> None:
     assert model_arguments(LMRole())["extra"] == ""
 
 
+def test_a_larger_context_is_no_other_run() -> None:
+    """Whoever gave one that was too small goes on with another."""
+    assert model_arguments(LMRole(context=9000)) == model_arguments(LMRole(context=32000))
+    assert model_arguments(LMRole(max_tokens=9)) != model_arguments(LMRole())
+
+
 def test_programs_are_found_by_name_and_folder(survey: Path, tmp_path: Path) -> None:
     """A variant, or a saved program; what is neither is said."""
     assert program_named("facts-only", BOOK).variant == "facts-only"
@@ -217,8 +252,8 @@ def test_programs_are_found_by_name_and_folder(survey: Path, tmp_path: Path) -> 
     opened = open_plan(plan(survey, program=str(folder)))
     assert opened.program.variant == "single" == opened.arguments()["program"]
     assert str(folder) not in str(opened.arguments())
-    with pytest.raises(MissingDataError, match="no program at nosuch"):
-        open_plan(plan(survey, program="nosuch"))
+    with pytest.raises(MissingDataError, match=r"no program at fulll.* or a variant: full"):
+        open_plan(plan(survey, program="fulll"))
 
 
 def test_the_survey_must_be_there(tmp_path: Path) -> None:
@@ -237,6 +272,17 @@ def test_variants_with_peers_read_everyone_of_the_survey(survey: Path) -> None:
     case = next(opened.rows())[1].case
     assert "interviewed" in opened.program.inputs(case)["peers"]
     assert open_plan(plan(survey)).arguments()["peers"] == ""
+
+
+def test_rows_that_may_be_one_person_are_nobodys_peers() -> None:
+    """Else somebody's own answer to the question could be among their peers'."""
+    survey = Respondents.from_columns(
+        questions={"Q57": np.array([1, 2, 1, 2]), "Q58": np.array([1, 4, 1, 2])},
+        attributes={"D_INTERVIEW": np.array(["1", "2", "1", "3"])},
+    )
+    program = ValueSim("single-peers")
+    bind_peers(program, survey)
+    assert program.bindings["peers"]["people"] == 2
 
 
 def test_a_saved_program_with_other_peers_says_so(

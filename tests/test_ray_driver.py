@@ -9,10 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_ray import FakeRay
+from fake_ray import FakeRay, cache_as_before  # noqa: F401
 from simulated import journal_of, rows_of, run_here, small_plan, write_people
 
-from valuesim_dspy.errors import BudgetExceededError, ConfigError, MissingDataError, ValueSimError
+from valuesim_dspy.errors import (
+    BudgetExceededError,
+    ConfigError,
+    MissingDataError,
+    ProgramStateError,
+    ValueSimError,
+)
 from valuesim_dspy.journal import Shard
 from valuesim_dspy.limits import Limits
 from valuesim_dspy.outcomes import Outcome
@@ -214,7 +220,8 @@ def test_a_shards_journal_gets_that_shards_rows(run: Run, local: list[Any]) -> N
     [
         (MissingDataError("the key is absent", "set it"), MissingDataError, "the key is absent; s"),
         (ConfigError("does not fit", key="task_lm"), ConfigError, "task_lm: does not fit"),
-        (ValueSimError("something else"), ValueSimError, "something else"),
+        (ProgramStateError("is older"), ProgramStateError, "is older"),
+        (ValueSimError("something else"), ConfigError, "something else"),
     ],
 )
 @pytest.mark.parametrize("method", ["open", "answer"])
@@ -242,13 +249,13 @@ def test_an_error_of_the_run_keeps_its_own_text(
 
 
 def test_a_fault_of_the_code_is_one_line(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ray's traceback of the worker stays where it is."""
+    """Ray's traceback of the worker stays where it is, and so does what it may tell of a person."""
 
     def fail(*_: Any, **__: Any) -> Any:
-        raise RuntimeError("no such thing")
+        raise RuntimeError("she is 42")
 
     monkeypatch.setattr("valuesim_dspy.ray_engine.worker.make_lm", fail)
-    with pytest.raises(ValueSimError, match=r"^a Ray worker failed: RuntimeError: no such thing$"):
+    with pytest.raises(ConfigError, match=r"^a Ray worker failed: RuntimeError$"):
         run(FakeRay())
 
 
@@ -268,6 +275,76 @@ def test_the_budget_of_the_meter_ends_the_run(
     assert counted.needed.calls == counted.paid.calls == len(local) - 10
 
 
+def test_what_is_under_way_at_a_budgets_end_is_kept(
+    run: Run, opened: Opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every worker is told to finish; what it brings is counted and never asked again."""
+    monkeypatch.setattr(Worker, "finish", lambda worker: None)
+    ray, meter = FakeRay(), Meter("task_lm", budget=Budget(calls=3))
+    told: list[Outcome] = []
+    with pytest.raises(BudgetExceededError) as stop:
+        run(ray, meter=meter, on_outcome=told.append)
+    assert sorted(ray.finished) == [0, 1] and not ray.alive
+    with journal_of(opened, tmp_path / "journal") as journal:
+        # These workers do not listen, and end the people they have.
+        asked = {at for _, people in ray.asked for at in people}
+        assert journal.count == 2 * len(asked) == len(told) == meter.paid.calls > 4
+        assert stop.value.spent == meter.paid.calls
+
+
+def test_rows_that_come_after_a_budgets_end_may_be_the_last(
+    run: Run, local: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Then nothing is left to do, and the run has succeeded."""
+    monkeypatch.setattr(Worker, "finish", lambda worker: None)
+    budget = Budget(calls=len(local) - 1)
+    assert run(FakeRay(), meter=Meter("task_lm", budget=budget)) == local
+
+
+def test_a_worker_that_does_not_end_is_not_waited_for(
+    run: Run, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """When the time is over, it is ended and that is said."""
+    ray = FakeRay()
+    wait, asked = ray.wait, list[float]()
+
+    def stuck(items: list[Any], num_returns: int, timeout: float) -> tuple[list[Any], Any]:
+        if not ray.finished:
+            return wait(items, num_returns, timeout)
+        asked.append(timeout)
+        return [], items
+
+    monkeypatch.setattr(ray, "wait", stuck)
+    with pytest.raises(BudgetExceededError):
+        run(ray, meter=Meter("task_lm", budget=Budget(calls=3)))
+    assert len(asked) == 1 and 0 < asked[0] <= driver.GRACE and not ray.alive
+    assert "2 workers are ended in the middle of calls" in caplog.text
+
+
+def test_a_second_ctrl_c_ends_workers_at_once(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever presses it twice does not want to wait."""
+    monkeypatch.setattr(Worker, "finish", lambda worker: None)
+    seen: list[Outcome] = []
+
+    def press(outcome: Outcome) -> None:
+        seen.append(outcome)
+        if len(seen) in (2, 3):
+            raise KeyboardInterrupt
+
+    ray = FakeRay()
+    with pytest.raises(KeyboardInterrupt):
+        run(ray, on_outcome=press)
+    assert len(seen) == 3 and ray.finished and not ray.alive
+
+
+def test_calls_of_an_interrupted_message_are_counted(run: Run) -> None:
+    """What was paid is told, whenever Ctrl-C comes."""
+    meter = Meter("task_lm")
+    with pytest.raises(KeyboardInterrupt):
+        run(FakeRay(), on_outcome=interrupting(after=5), meter=meter)
+    assert meter.paid.calls == 5
+
+
 def test_a_budget_that_is_met_by_the_last_row_is_enough(run: Run, local: list[Any]) -> None:
     """A run that is finished is no run out of money."""
     budget = Budget(calls=len(local))
@@ -285,9 +362,22 @@ def test_the_cluster_decides_how_many_workers(run: Run, local: list[Any]) -> Non
 
 def test_more_workers_than_people_are_not_made(run: Run, local: list[Any]) -> None:
     """Each would only open the survey."""
-    ray = FakeRay()
+    ray = FakeRay(cpus=64)
     assert run(ray, workers=50) == local
     assert ray.made == 8
+
+
+def test_more_workers_than_processors_are_not_made(
+    run: Run, local: list[Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Those that never start would hold a part of the limits; it is said in one line."""
+    ray = FakeRay()
+    assert run(ray, workers=5, limits=Limits(in_flight=12)) == local
+    assert ray.made == 3
+    assert [sent.in_flight for sent in ray.sent if isinstance(sent, Limits)] == [4, 4, 4]
+    assert [record.getMessage() for record in caplog.records] == [
+        "3 workers, not 5: so many processors are there"
+    ]
 
 
 def test_workers_are_sent_plain_values_and_no_key(

@@ -8,9 +8,11 @@ import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from fake_ray import cache_as_before  # noqa: F401
 
 from valuesim_dspy.errors import ConfigError, MissingDataError
 from valuesim_dspy.ray_engine.session import LOOPBACK, QUIET, ray_session
@@ -27,6 +29,7 @@ class Recorded:
         self.folder: Path | None = None
         self.mode = 0
         self.ended = 0
+        self.util = SimpleNamespace(get_node_ip_address=lambda: "127.0.0.1")
 
     def is_initialized(self) -> bool:
         """Whether the caller has connected before."""
@@ -172,6 +175,20 @@ def test_a_cluster_that_is_not_there_is_told_at_once(
     told = r"RAY_ADDRESS: the Ray cluster at .* cannot be used"
     with pytest.raises(ConfigError, match=told), ray_session(1):
         pass
+    assert ray.asked == {}
+
+
+def test_a_cluster_that_listens_elsewhere_than_ray_looks_is_told_at_once(
+    use: Callable[[Any], Any],
+) -> None:
+    """Ray takes an address of this machine in a network for 127.0.0.1, and tries for minutes."""
+    ray = use(Recorded())
+    ray.util.get_node_ip_address = lambda: "127.0.0.2"
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        os.environ["RAY_ADDRESS"] = f"127.0.0.1:{server.getsockname()[1]}"
+        told = rf"Ray looks for it at 127\.0\.0\.2:\d+, .*set {LOOPBACK}=0"
+        with pytest.raises(ConfigError, match=told), ray_session(1):
+            pass
     assert ray.asked == {}
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from fake_ray import cache_as_before  # noqa: F401
 from simulated import journal_of, run_here, small_plan, write_people
 
 from valuesim_dspy.journal import Journal, Shard

@@ -6,20 +6,31 @@ import os
 import pickle
 import re
 import tempfile
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from fake_ray import cache_as_before  # noqa: F401
+from loopback import LoopbackServer, Messages
 from saving import compiled, manifest
 from simulated import journal_of, rows_of, run_here, small_plan, write_people
 
-from valuesim_dspy.errors import BudgetExceededError, ConfigError, MissingDataError, ValueSimError
+from benchmarks.prefix_share import lexical_reply
+from valuesim_dspy.errors import (
+    ConfigError,
+    MissingDataError,
+    ProgramStateError,
+    SurveyDataError,
+    ValueSimError,
+)
 from valuesim_dspy.limits import Limits
 from valuesim_dspy.loading import save_program
+from valuesim_dspy.loop import STOPS
 from valuesim_dspy.outcomes import Outcome
 from valuesim_dspy.plan import Opened, Plan, open_plan
-from valuesim_dspy.ray_engine import Parcel, Worker, pack
+from valuesim_dspy.ray_engine import Parcel, Traffic, Worker, pack
 from valuesim_dspy.ray_engine.worker import error_of, stop_of
 from valuesim_dspy.usage import Usage
 
@@ -214,7 +225,7 @@ def test_other_packages_are_refused(parcel: Parcel) -> None:
     [
         MissingDataError("the key is absent", "set it"),
         ConfigError("does not fit", key="task_lm", value=3, allowed=[1, 2]),
-        ValueSimError("anything else"),
+        ProgramStateError("does not fit", path="program", expected=1, found=2),
     ],
 )
 def test_errors_cross_as_text(error: ValueSimError) -> None:
@@ -224,7 +235,74 @@ def test_errors_cross_as_text(error: ValueSimError) -> None:
     assert str(back).startswith(str(error)) and str(back).endswith(")")
 
 
-def test_an_error_of_another_kind_crosses_as_the_base() -> None:
-    """Its text is what counts."""
-    back = error_of(stop_of(BudgetExceededError("calls", 3, 3)))
-    assert type(back) is ValueSimError and "the budget of 3 calls" in str(back)
+@pytest.mark.parametrize(
+    "error", [ValueSimError("anything"), SurveyDataError("malformed", path="people.csv", row=3)]
+)
+def test_an_error_of_another_kind_is_the_runs(error: ValueSimError) -> None:
+    """It is one of those before which a command says what is kept."""
+    back = error_of(stop_of(error))
+    assert type(back) is ConfigError and isinstance(back, STOPS)
+    assert str(back).startswith(str(error))
+
+
+def test_a_worker_that_is_to_finish_starts_nothing(parcel: Parcel) -> None:
+    """The row under way is told; what its last case had paid, too."""
+    worker = Worker(parcel, Limits())
+    worker.open()
+    said = worker.answer((0, 1, 2, 3), ())
+    first = next(said)
+    worker.finish()
+    rest = list(said)
+    assert len(first["rows"]) == 1 and not any(message["rows"] for message in rest)
+    assert not any(message["paid"]["calls"] for message in rest)
+
+
+def test_calls_under_way_end_when_it_is_to_finish(survey: Path) -> None:
+    """They are answered, told and counted; what waits for its turn never starts."""
+    begun, told = threading.Semaphore(0), threading.Event()
+
+    def answer(messages: Messages) -> str:
+        if len(messages) > 1:
+            begun.release()
+            told.wait(10)
+        return lexical_reply(messages) if len(messages) > 1 else "ready"
+
+    with LoopbackServer(answer) as server:
+        role = {"model": "openai/test", "api_base": server.url, "num_retries": 0}
+        plan = small_plan(survey, program="single", sample=4, lm=role)
+        worker = Worker(pack(plan, open_plan(plan)), Limits(in_flight=2))
+        opened = worker.open()
+
+        def finish() -> None:
+            assert begun.acquire(timeout=10) and begun.acquire(timeout=10)
+            worker.finish()
+            told.set()
+
+        other = threading.Thread(target=finish)
+        other.start()
+        messages = list(worker.answer((0, 1, 2, 3), ()))
+        other.join()
+        sent = len(server.requests)
+    rows = [row for message in messages for row in message["rows"]]
+    assert (len(rows), sent) == (2, 1 + 2)
+    assert {outcome["status"] for _, outcome in rows} == {"answered"}
+    assert sum(message["paid"]["calls"] for message in (opened, *messages)) == sent
+
+
+def test_what_its_model_saw_is_told_once(survey: Path) -> None:
+    """How prompts began, and what was tried again, since the last message."""
+
+    def answer(messages: Messages) -> str:
+        return lexical_reply(messages) if len(messages) > 1 else "ready"
+
+    with LoopbackServer(answer) as server:
+        role = {"model": "openai/test", "api_base": server.url, "num_retries": 0}
+        plan = small_plan(survey, program="single", sample=4, lm=role)
+        worker = Worker(pack(plan, open_plan(plan)), Limits(in_flight=2))
+        traffic = Traffic()
+        for message in (worker.open(), *worker.answer((0, 1, 2, 3), ())):
+            traffic.add(message["counted"])
+    lm: Any = worker._lm
+    assert vars(traffic.prefixes)["characters"] == lm.prefixes.characters > 1000
+    assert 0 < traffic.prefixes.share == lm.prefixes.share < 1
+    assert traffic.throttle.retries == lm.throttle.retries == 0

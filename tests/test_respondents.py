@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,12 @@ from hypothesis import strategies as st
 
 from valuesim_dspy.errors import ConfigError, MissingDataError, SurveyDataError
 from valuesim_dspy.survey.codebook import UnknownQuestionError, load_codebook
-from valuesim_dspy.survey.respondents import Respondent, Respondents, read_respondents
+from valuesim_dspy.survey.respondents import (
+    Respondent,
+    Respondents,
+    read_respondent,
+    read_respondents,
+)
 
 HEADER = "version,D_INTERVIEW,B_COUNTRY_ALPHA,Q57,Q1,Q262,Q260,Q275,O1_LONGITUDE,W_WEIGHT,Q33_3"
 ROWS = [
@@ -164,11 +170,25 @@ def test_a_person_by_interview_number(four: Respondents) -> None:
     assert "103" not in str(error.value)
 
 
-def test_a_repeated_interview_number(tmp_path: Path) -> None:
-    """A repeated id is counted, and means the first row that has it."""
-    people = read_respondents(written(tmp_path, *ROWS, ROWS[1]))
+def test_a_repeated_interview_number(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A repeated id is counted; it means the first row that has it, and that is said."""
+    path = written(tmp_path, *ROWS, ROWS[1])
+    people = read_respondents(path)
     assert people.report.duplicates == 1
-    assert people.by_id("102").row == 2
+    for find in (people.by_id, partial(read_respondent, path)):
+        assert find("102").row == 2
+        (record,) = caplog.records
+        assert "2 rows have the interview number asked for: the person of row 2" in caplog.text
+        assert "102" not in record.getMessage()
+        caplog.clear()
+    assert people.by_id("103").row == 3 == read_respondent(path, "103").row
+    assert people[:3].by_id("102").row == 2 and not caplog.records
+
+
+def test_a_selection_knows_everyone_of_its_file(four: Respondents) -> None:
+    """In the file's order, until it is sent elsewhere."""
+    assert four[1:2].take([0]).everyone.ids == four.ids
+    assert pickle.loads(pickle.dumps(four[1:2])).everyone.ids == ["102"]
 
 
 def test_people_are_hashable_picklable_and_not_copied(four: Respondents) -> None:

@@ -64,6 +64,10 @@ def test_questions_stand_behind_their_numbers() -> None:
         "1: 3; 2: 4.",
         '{"1": 3, "2": 4}',
         "1: 9\n2: 4\n1: 3",
+        "1 - 3\n2 -> 4",
+        "1: 3 (Not very much)\n2: 4 - None",
+        "1: **3**\n2: `4`",
+        "1: 3 (3: Not very much)\n2: 4",
     ],
 )
 def test_lines_are_read_as_models_write_them(text: str) -> None:
@@ -75,6 +79,19 @@ def test_lines_are_read_as_models_write_them(text: str) -> None:
 def test_what_is_no_number_and_code_is_not_read(text: str) -> None:
     """It is asked for again; nothing is guessed from half of a line."""
     assert read_answers(text) == {}
+
+
+@pytest.mark.parametrize("code", ["-1", "- 1", "**-1**", "\u22121", "\u20131", "(-1)"])
+def test_a_code_behind_a_minus_is_not_the_option_without(code: str) -> None:
+    """In these surveys it says that somebody does not know."""
+    assert read_answers(f"1: {code}\n2: 4") == {1: -1, 2: 4}
+    assert read_answers(f'{{"1": {code}, "2": 4}}') == {1: -1, 2: 4}
+
+
+@pytest.mark.parametrize("code", ["3-4", "4 or 5", "2/5", "3 (of 4)", "3, 4", "3 2: 4", "3rd"])
+def test_a_line_that_names_two_codes_names_none(code: str) -> None:
+    """It is asked for again, as it is where a question is asked alone."""
+    assert read_answers(f"1: {code}\n2: 4") == {2: 4}
 
 
 def test_the_cases_own_answer_is_taken_and_one_call_serves_all() -> None:

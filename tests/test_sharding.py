@@ -12,7 +12,14 @@ from rows import ARGUMENTS, begun, row
 
 from valuesim_dspy.errors import ConfigError, MissingDataError
 from valuesim_dspy.journal import Journal
-from valuesim_dspy.sharding import Shard, journal_path, merged, open_all, parse_shard
+from valuesim_dspy.sharding import (
+    Shard,
+    journal_path,
+    journals_beside,
+    merged,
+    open_all,
+    parse_shard,
+)
 
 PARTS = st.integers(1, 40).flatmap(lambda of: st.tuples(st.integers(1, of), st.just(of)))
 
@@ -88,6 +95,17 @@ def test_journals_lie_beside_their_output() -> None:
     out = Path("folder/answers.parquet")
     assert journal_path(out) == Path("folder/answers.parquet.journal")
     assert journal_path(out, Shard(3, 16)) == Path("folder/answers.parquet.3-of-16.journal")
+    assert journals_beside(out) == []
+
+
+def test_journals_that_are_there_are_found(out: Path) -> None:
+    """That of the whole run first, parts in their order, nobody else's."""
+    parts(out, 12, skip=(3,))
+    (out.parent / "answers.parquet2.1-of-2.journal").touch()
+    found = [path.name.split(".")[2] for path in journals_beside(out)]
+    assert found == [f"{index}-of-12" for index in range(1, 13) if index != 3]
+    journal_path(out).touch()
+    assert journals_beside(out)[0] == journal_path(out) and len(journals_beside(out)) == 12
 
 
 @pytest.mark.parametrize("of", [1, 3, 10])

@@ -14,19 +14,21 @@ from simulating import Scripted, local, other, remote
 
 from valuesim_dspy.asked import Listed
 from valuesim_dspy.cache import ResponseCache
-from valuesim_dspy.case import Case
+from valuesim_dspy.case import Case, make_cases
 from valuesim_dspy.errors import BudgetExceededError, ConfigError, MissingDataError
 from valuesim_dspy.journal import Journal
 from valuesim_dspy.lexical.engine import ScriptedEngine
 from valuesim_dspy.lm import make_lm
 from valuesim_dspy.loop import answer_cases
 from valuesim_dspy.outcomes import Outcome, outcomes_frame
+from valuesim_dspy.peers import PeerIndex
 from valuesim_dspy.program import ValueSim
 from valuesim_dspy.roles import LMRole
 from valuesim_dspy.simulate import run_rows, simulate
 from valuesim_dspy.store import cache_location
-from valuesim_dspy.survey.codebook import load_codebook
+from valuesim_dspy.survey.codebook import Question, load_codebook
 from valuesim_dspy.survey.respondents import read_respondents
+from valuesim_dspy.survey.splits import make_fold
 from valuesim_dspy.usage import Budget, Meter
 
 
@@ -344,3 +346,92 @@ def test_listed_cases_can_be_run_in_part() -> None:
     kept = Memory()
     run_rows(Listed(First(), [case("Q69"), case("Q70")]), kept, lm=None, at=[1])
     assert list(kept.rows) == [1]
+
+
+def far() -> dspy.LM:
+    """Return a plain LM on another machine."""
+    return dspy.LM("openai/x", api_base="http://me:pw@10.0.0.1/v1", api_key="none")
+
+
+def test_a_plain_lm_needs_consent_too(tmp_path: Path, unmarked: Callable[[Path], Path]) -> None:
+    """Whether it is given, in force or a predictor's own; another host agrees to nothing."""
+    survey = read_respondents(unmarked(tmp_path))[:2]
+    known: dict[str, Any] = {"respondents": survey, "questions": "Q57"}
+    with pytest.raises(ConfigError, match=r"answers of 2 .* --send-to 10\.0\.0\.1 ") as refused:
+        simulate(First(), **known, lm=far())
+    assert "pw" not in str(refused.value)
+    with pytest.raises(ConfigError, match="--send-to openai"):
+        simulate(First(), **known, lm=dspy.LM("openai/x"), send_to=["10.0.0.1"])
+    with dspy.context(lm=far()), pytest.raises(ConfigError, match=r"--send-to 10\.0\.0\.1"):
+        simulate(First(), **known)
+    program = ValueSim("single")
+    program.direct.answer.lm = far()
+    with pytest.raises(ConfigError, match=r"--send-to 10\.0\.0\.1"):
+        simulate(program, **known)
+    with pytest.raises(ConfigError, match="expected an address"):
+        simulate(First(), **known, lm=dspy.LM("openai/x", api_base="nowhere"))
+    asked_ = First()
+    simulate(asked_, **known, lm=far(), send_to=["10.0.0.1"])
+    simulate(asked_, **known, lm=dspy.LM("openai/x", api_base="http://127.0.0.1:1/v1"))
+    simulate(asked_, respondents=people()[:2], questions="Q57", lm=far())
+    assert len(asked_.seen) == 6
+
+
+def test_cases_and_profiles_of_people_need_consent(
+    tmp_path: Path, unmarked: Callable[[Path], Path]
+) -> None:
+    """Those of one's own and of made-up people need none."""
+    survey, fold = read_respondents(unmarked(tmp_path)), make_fold(load_codebook())
+    real, made_up = (make_cases(who, [0, 1], fold, "test") for who in (survey, people()))
+    lm = make_lm(LMRole(model="openai/x", api_base="http://10.0.0.1/v1"), name="task_lm")
+    profile = real[0].case.profile
+    for each in (far(), lm):
+        with pytest.raises(ConfigError, match="answers of 2 respondents"):
+            simulate(First(), [case("Q69"), *real], lm=each)
+        with pytest.raises(ConfigError, match="answers of 1 respondents"):
+            simulate(First(), respondents=[profile, person()], questions="Q57", lm=each)
+        answers = simulate(First(), [*made_up[:2], case("Q69")], lm=each, threads=1)
+        assert len(answers) == 3
+        simulate(First(), respondents=[person()], questions="Q57", lm=each, threads=1)
+    simulate(First(), real[:1], lm=far(), send_to=["10.0.0.1"])
+
+
+def test_a_program_that_asks_needs_a_model() -> None:
+    """Else every row would fail; one that does not ask needs none."""
+    with pytest.raises(ConfigError, match="no language model answers"), dspy.context(lm=None):
+        simulate("single", [case()])
+    with dspy.context(lm=None):
+        assert simulate(First(), [case()])["status"].tolist() == ["answered"]
+
+
+def test_a_plain_lms_address_is_not_compared(tmp_path: Path) -> None:
+    """A server may come back elsewhere; other settings are another run."""
+    kept, cases = tmp_path / "j", [case()]
+    for port in (1, 2):
+        lm = dspy.LM("openai/x", api_base=f"http://127.0.0.1:{port}/v1", temperature=0.5)
+        simulate(First(), cases, lm=lm, journal=kept)
+    with pytest.raises(ConfigError, match="other arguments: settings"):
+        simulate(First(), cases, lm=dspy.LM("openai/x", temperature=0.6), journal=kept)
+
+
+def test_peers_of_a_few_are_everyone_of_the_file(offline: Any, tmp_path: Path) -> None:
+    """As for the command."""
+    kept = tmp_path / "j"
+    simulate("single-peers", respondents=people()[:1], questions="Q57", journal=kept)
+    with Journal(kept) as journal:
+        told = PeerIndex.of(people(), range(len(people())), salt=people().digest, seed=42)
+        assert journal.arguments["peers"] == told.describe()["digest"]
+
+
+def test_a_profiles_answer_is_no_truth_of_other_words() -> None:
+    """An id of the codebook does not make it the codebook's question."""
+    worded = Question("Can they be trusted?", ["Yes", "No"], id="Q57")
+    frame = simulate(First(), respondents=[person()], questions=[worded])
+    assert frame["truth"].isna().all()
+
+
+@pytest.mark.parametrize("nobody", ["people.csv", [], [3], 3])
+def test_who_is_no_respondent_is_told(nobody: Any) -> None:
+    """In one line, before anything is asked."""
+    with pytest.raises(ConfigError, match="respondents: give people of a survey"):
+        simulate("single", respondents=nobody, questions=["Q57"], lm=make_lm("offline/lexical-1"))

@@ -56,7 +56,7 @@ def test_the_plan_is_what_the_options_say() -> None:
     assert plan.questions == ("Q27", "Q57", "Q58")
     assert [(own.text, own.options) for own in plan.own] == [("Would you move?", ("Yes", "No"))]
     assert (plan.survey, plan.program, plan.sample, plan.seed) == ("people.csv", "single", 9, 3)
-    assert (plan.countries, plan.hide, plan.parts) == (("JPN", "DEU"), "battery", 2)
+    assert (plan.countries, plan.hide, plan.parts) == (("DEU", "JPN"), "battery", 2)
     assert plan.lm == LMRole(model="openai/x", api_base="http://127.0.0.1:1/v1")
 
 
@@ -194,6 +194,23 @@ def test_parts_put_together_are_the_whole_run(
     took = ["seconds", "paid", "paid_tokens"]
     frames = [pd.read_csv(path).drop(columns=took) for path in (tmp_path / "whole.csv", out)]
     assert frames[0].equals(frames[1])
+
+
+def test_labels_of_a_wording_of_ones_own_are_merged(
+    survey: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The packaged codebook is meant where only a wording is given; what is missing is said."""
+    wording, out = tmp_path / "w.csv", tmp_path / "a.csv"
+    wording.write_text("question,code,text\nQ57,,Trust people?\nQ57,1,Yes indeed\nQ57,2,Beware\n")
+    words = ("--questions", "Q57", *MOVE, "--program", "single", "--wording", wording)
+    assert run(survey, out, *words, "--shard", "1/1") == 0
+    capsys.readouterr()
+    assert main(["merge", "--out", str(out)]) == 0
+    assert "no labels are written for 1 of the questions" in capsys.readouterr().out
+    assert main(["merge", "--out", str(out), "--wording", str(wording)]) == 0
+    assert "no labels" not in capsys.readouterr().out
+    labels = pd.read_csv(out).query("question == 'Q57'")["answer_label"]
+    assert set(labels) <= {"Yes indeed", "Beware"} and len(labels) == 4
 
 
 def test_a_part_without_people_is_refused(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from valuesim_dspy.errors import (
     MissingDataError,
     ProgramStateError,
 )
+from valuesim_dspy.estimating import prompt_tokens
 from valuesim_dspy.journal import Journal, Shard
 from valuesim_dspy.lexical.engine import ScriptedEngine
 from valuesim_dspy.lm import make_lm
@@ -89,10 +91,12 @@ def test_a_run_that_is_done_asks_nothing(
 def test_an_output_that_is_done_is_written_again_with_numbers(
     survey: Path, tmp_path: Path, engine: ScriptedEngine
 ) -> None:
-    """Where they are asked for afterwards."""
+    """Where they are asked for afterwards; without them where they no longer are."""
     run(small(survey, tmp_path / "a.csv"))
     assert run(small(survey, tmp_path / "a.csv", ids=True))[0] == 0
     assert "interview" in pd.read_csv(tmp_path / "a.csv").columns and len(engine.requests) == 16
+    assert run(small(survey, tmp_path / "a.csv"))[0] == 0
+    assert "interview" not in pd.read_csv(tmp_path / "a.csv").columns
 
 
 def test_other_arguments_are_refused_with_what_differs(
@@ -137,15 +141,19 @@ def test_ctrl_c_keeps_what_was_answered(
 def test_a_budgets_end_is_told_and_taken_up(
     survey: Path, tmp_path: Path, engine: ScriptedEngine, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What was paid is not paid again."""
+    """In one message; what was paid is not paid again, and the budget is that of one start."""
     given = small(survey, tmp_path / "a.csv", config={"budget": {"calls": 6}})
     said: list[str] = []
-    with pytest.raises(BudgetExceededError):
+    with pytest.raises(BudgetExceededError) as caught:
         run_simulation(given, say=said.append)
-    assert "stopped: 10 of 16 rows are left" in capsys.readouterr().err
+    told = str(caught.value)
+    assert told.startswith("the budget of 6 calls is spent (6); 10 of 16 rows are left")
+    assert told.endswith("the same command goes on") and "larger" not in told
+    assert capsys.readouterr().err == ""
     assert "rows: answered 6 (100.0%)" in said and said[-1].startswith("paid: 6 calls")
-    assert run(small(survey, tmp_path / "a.csv"))[0] == 0
-    assert len(engine.requests) == 16
+    with pytest.raises(BudgetExceededError, match="4 of 16 rows are left"):
+        run(given)
+    assert run(given)[0] == 0 and len(engine.requests) == 16
 
 
 def test_failed_rows_are_asked_again_where_that_is_wanted(
@@ -173,6 +181,135 @@ def test_failed_rows_are_asked_again_where_that_is_wanted(
     _, said = run(small(survey, out, questions=("Q58", "Q27"), retry_failed=True))
     assert "rows: answered 8 (100.0%)" in said
     assert pd.read_csv(out)["status"].eq("answered").all()
+
+
+@pytest.mark.parametrize(("program", "calls"), [("single", 4), ("vote", 2 + 4 * 3)])
+def test_bad_replies_in_the_cache_are_not_taken_again(
+    survey: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str, calls: int
+) -> None:
+    """A model that became good answers rows asked again, those without a backstory too."""
+    bad = [True]
+
+    def answer(_: Any) -> Any:
+        if bad[0]:
+            return "I would rather not say."
+        return {**reply(2), "backstory": "You are somebody."}
+
+    engine = scripted(monkeypatch, answer)
+    given = small(survey, tmp_path / "a.csv", program=program, questions=("Q58", "Q27"), sample=2)
+    status = {"single": "invalid", "vote": "failed"}[program]
+    assert f"rows: {status} 4 (100.0%)" in run(given)[1]
+    again, paid = replace(given, retry_failed=True), len(engine.requests)
+    # One bad time more, whose replies are in the cache, too.
+    assert f"rows: {status} 4 (100.0%)" in run(again)[1] and len(engine.requests) > paid
+    bad[0], paid = False, len(engine.requests)
+    assert "rows: answered 4 (100.0%)" in run(again)[1]
+    assert pd.read_csv(given.out)["status"].eq("answered").all()
+    assert len(engine.requests) - paid == calls
+
+
+def test_an_output_that_could_not_be_written_is_written_later(
+    survey: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though nothing is asked: what lies there may be of before."""
+    bad = [True]
+    scripted(monkeypatch, lambda _: reply(9 if bad[0] else 2))
+    given = small(survey, tmp_path / "a.csv", questions=("Q58",), sample=2)
+    run(given)
+    bad[0], write = False, simulation.write_answers
+
+    def full(*_: Any, **__: Any) -> None:
+        raise ConfigError("a.csv cannot be written: No space left on device")
+
+    monkeypatch.setattr(simulation, "write_answers", full)
+    with pytest.raises(ConfigError, match="No space"):
+        run(replace(given, retry_failed=True))
+    monkeypatch.setattr(simulation, "write_answers", write)
+    assert pd.read_csv(given.out)["status"].eq("invalid").all()
+    _, said = run(given)
+    assert "all 2 rows are done: nothing is asked" in said
+    assert pd.read_csv(given.out)["status"].eq("answered").all()
+
+
+def test_rows_are_kept_until_their_retry_is_agreed_to(survey: Path, tmp_path: Path) -> None:
+    """A refused estimate, a dead address, a part of them: what is kept stays."""
+    with LoopbackServer("I would rather not say.") as server:
+        role = LMRole(model="openai/test", api_base=server.url, num_retries=0)
+        given = small(survey, tmp_path / "a.csv", lm=role, questions=("Q58",), sample=3)
+        run(given)
+        again = replace(given, retry_failed=True, config=parse_job({"confirm_calls": 1}))
+        with pytest.raises(ConfigError, match="--yes"):
+            run(again)
+    with pytest.raises(ConfigError, match="cannot be reached"):
+        run(replace(given, retry_failed=True))
+    with Journal(given.journal) as kept:
+        assert kept.counts() == {"invalid": 3} and kept.retries == 0
+
+
+def test_people_too_long_for_the_context_are_told_before_the_first_call(
+    survey: Path, tmp_path: Path
+) -> None:
+    """With what can be done; nothing is left behind."""
+    with LoopbackServer() as server:
+        role = LMRole(model="openai/test", api_base=server.url, context=3000, max_tokens=100)
+        with pytest.raises(
+            ConfigError, match=r"about \d+ tokens of context .*raise task_lm"
+        ) as got:
+            run(small(survey, tmp_path / "a.csv", lm=role))
+        assert "--program" in str(got.value) and not server.requests
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_one_who_is_too_long_all_the_same_is_a_row_that_failed(
+    survey: Path, tmp_path: Path, engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others are answered."""
+    monkeypatch.setattr(simulation, "check_context", lambda *_, **__: None)
+    lengths = sorted(
+        {prompt_length(row.case): row.case.profile.key for row in cases_of(survey)}.items()
+    )
+    (_, _), (second, _), (longest, key) = lengths[0], lengths[-2], lengths[-1]
+    role = LMRole(context=(second + longest) // 2 + 100, max_tokens=100)
+    out = tmp_path / "a.csv"
+    assert run(small(survey, out, lm=role, questions=("Q57",)))[0] == 0
+    frame = pd.read_csv(out)
+    failed = frame[frame["status"] == "failed"]
+    assert list(failed["respondent"]) == [key] and "context" in failed["reason"].iloc[0]
+    assert len(frame) == 4
+
+
+def cases_of(survey: Path) -> list[Any]:
+    """Return the examples of one question."""
+    return [row for _, row in open_plan(plan(survey, questions=("Q57",), program="single")).rows()]
+
+
+def prompt_length(case: Any) -> int:
+    """Return the tokens of the variant `single`'s prompt."""
+    program = ValueSim("single")
+    return prompt_tokens(program, program.direct.answer, case)
+
+
+def test_no_trial_call_is_made_where_nothing_is_asked(survey: Path, tmp_path: Path) -> None:
+    """Age has no options: all rows are skipped."""
+    with LoopbackServer() as server:
+        role = LMRole(model="openai/test", api_base=server.url)
+        status, said = run(small(survey, tmp_path / "a.csv", lm=role, questions=("Q262",)))
+        assert status == 0 and not server.requests
+    assert "rows: skipped 4 (100.0%)" in said
+
+
+def test_the_output_of_another_division_is_called_that(
+    survey: Path, tmp_path: Path, engine: ScriptedEngine
+) -> None:
+    """A simulation did write it."""
+    out = tmp_path / "a.csv"
+    run(small(survey, out))
+    with pytest.raises(ConfigError, match=r"is that of a\.csv\.journal; give another name"):
+        run(small(survey, out, shard=Shard(1, 2)))
+    run(small(survey, tmp_path / "b.csv", shard=Shard(2, 2)))
+    (tmp_path / "b.csv").write_text("merged")
+    with pytest.raises(ConfigError, match=r"is that of b\.csv\.2-of-2\.journal"):
+        run(small(survey, tmp_path / "b.csv"))
 
 
 def test_a_file_that_is_no_output_is_not_overwritten(
@@ -318,13 +455,23 @@ def test_reasons_are_told_over_all_parts(tmp_path: Path) -> None:
     for index in (1, 2):
         part = Journal.open(tmp_path / f"{index}", {}, 20, shard=Shard(index, 2))
         for number in range(index - 1, 20, 2):
-            reason = "too slow" if number < 12 else f"reason {number}"
+            # In the first part this is the sixth reason, and in the second the only one.
+            reason = "too slow" if index == 2 or number == 18 else f"reason {number // 3}"
             part.add(number, Outcome("a", "Q1", None, None, "failed", reason))
         parts.append(part)
     lines = status_lines(parts)
     assert lines[0] == "rows: failed 20 (100.0%)"
-    assert lines[1] == "  12 failed: too slow" and len(lines) == 6
+    assert lines[1] == "  11 failed: too slow" and len(lines) == 6
     for part in parts:
         part.close()
     with Journal.open(tmp_path / "empty", {}, 3) as empty:
         assert status_lines([empty]) == ["rows: none"]
+
+
+def test_what_is_no_option_is_one_reason_whatever_the_question(tmp_path: Path) -> None:
+    """The row itself has the question's id."""
+    with Journal.open(tmp_path / "j", {}, 9) as kept:
+        for number in range(9):
+            reason = f"Q{number}: no attempt gave one of the codes offered"
+            kept.add(number, Outcome("a", f"Q{number}", None, None, "invalid", reason))
+        assert status_lines([kept])[1:] == ["  9 invalid: no attempt gave one of the codes offered"]

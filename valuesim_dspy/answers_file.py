@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from valuesim_dspy.errors import ConfigError, MissingDataError
-from valuesim_dspy.sharding import merged
+from valuesim_dspy.sharding import journals_beside, merged
 from valuesim_dspy.survey.codebook import Codebook, load_codebook, packaged_codebooks
 from valuesim_dspy.survey.exporting import SIMULATED_NOTE
 
@@ -47,17 +47,26 @@ COLUMNS = {
 Table = dict[str, list[Any]]
 
 
-def check_output(out: Path) -> Path:
+def check_output(out: Path, journal: Path | None = None) -> Path:
     """Return where answers will be written.
 
+    Args:
+        out: The file.
+        journal: Whose output it may be, if it is there; None where that is not to be checked.
+
     Raises:
-        ConfigError: The suffix is neither .parquet nor .csv, or it is a folder.
+        ConfigError: The suffix is neither .parquet nor .csv, it is a folder, or it is there and
+            of another run.
         MissingDataError: The folder it would be in is not there.
     """
     if out.suffix.lower() not in SUFFIXES or out.is_dir():
         raise ConfigError(f"{out} names no output file", key="--out", allowed=SUFFIXES)
     if not out.parent.is_dir():
         raise MissingDataError(f"there is no folder {out.parent}", "make it first")
+    if journal is not None and out.exists() and not journal.exists():
+        others = journals_beside(out)
+        why = f"is that of {others[0].name}" if others else "no simulation wrote it"
+        raise ConfigError(f"{out} is there already and {why}; give another name", key="--out")
     return out
 
 
@@ -127,12 +136,33 @@ def _cell(
     return json.dumps({str(key): item for key, item in value.items()}) if value else ""
 
 
+def unlabelled(arguments: Mapping[str, Any], codebook: Codebook | None = None) -> list[str]:
+    """Return the ids of questions asked whose options' labels cannot be found.
+
+    Args:
+        arguments: Those of the run's journal.
+        codebook: As for `write_answers`.
+    """
+    known = _known_labels(arguments, codebook)
+    return [id for id in str(arguments.get("questions", "")).split(",") if id and id not in known]
+
+
 def _labels(
     arguments: Mapping[str, Any], codebook: Codebook | None
 ) -> Callable[[str, int | None], str | None]:
     """Return what finds the label of a code, of the codebook's questions and of one's own."""
+    known = _known_labels(arguments, codebook)
+
+    def label(question: str, code: int | None) -> str | None:
+        return known.get(question, {}).get(str(code))
+
+    return label
+
+
+def _known_labels(
+    arguments: Mapping[str, Any], codebook: Codebook | None
+) -> dict[str, dict[str, str]]:
     own = json.loads(arguments.get("own") or "{}")
-    known = {id: question["options"] for id, question in own.items()}
     id, _, digest = str(arguments.get("codebook", "")).partition(" ")
     if codebook is None and id in packaged_codebooks() and load_codebook(id).digest == digest:
         codebook = load_codebook(id)
@@ -142,13 +172,12 @@ def _labels(
             "give the one it was made with",
             key="--codebook",
         )
-    for question in codebook or ():
-        known[question.id] = {str(option.code): option.label for option in question.options}
-
-    def label(question: str, code: int | None) -> str | None:
-        return known.get(question, {}).get(str(code))
-
-    return label
+    known = {
+        question.id: {str(option.code): option.label for option in question.options}
+        for question in codebook or ()
+    }
+    # One's own last: it may have the id of a question of the codebook.
+    return known | {id: question["options"] for id, question in own.items()}
 
 
 def _batches(rows: Iterator[list[Any]]) -> Iterator[list[list[Any]]]:

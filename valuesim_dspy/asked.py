@@ -15,8 +15,8 @@ from valuesim_dspy.errors import ConfigError
 from valuesim_dspy.hiding import Hide, digest_of, views_of
 from valuesim_dspy.loop import staggered
 from valuesim_dspy.outcomes import Outcome
-from valuesim_dspy.state import parts_of, state_of
-from valuesim_dspy.survey.codebook import Question
+from valuesim_dspy.state import program_digest
+from valuesim_dspy.survey.codebook import Codebook, Question
 from valuesim_dspy.survey.facts import COUNTRY
 from valuesim_dspy.survey.respondents import Respondents
 
@@ -149,7 +149,7 @@ class Asked:
 
     def arguments(self) -> dict[str, Any]:
         """Return everything that decides the rows, as plain values without secrets or paths."""
-        own = [q for q in self.questions if q.id not in self.respondents.codebook]
+        own = [q for q in self.questions if not same_question(q, self.respondents.codebook)]
         rows = self.respondents.rows[self.positions].tolist()
         return {
             "program_digest": program_digest(self.program),
@@ -159,6 +159,7 @@ class Asked:
             "people": f"{len(rows)} {digest_of(rows)}",
             "questions": ",".join(question.id for question in self.questions),
             "own": own_text(own),
+            "own_content": digest_of([question.content() for question in own]) if own else "",
             "hide": self.hide,
             "parts": self.parts,
         }
@@ -175,8 +176,9 @@ class Asked:
                 codebook=codebook,
                 country=respondent.country or None,
                 known=view.name,
+                synthetic=respondent.synthetic,
             )
-        truth = respondent.answer(question.id) if question.id in codebook else None
+        truth = respondent.answer(question.id) if same_question(question, codebook) else None
         return row_of(Case(profile, question), truth)
 
     def _check_known(self) -> None:
@@ -211,6 +213,11 @@ class Listed:
     def total(self) -> int:
         """How many rows there are."""
         return len(self._examples)
+
+    @property
+    def profiles(self) -> list[Profile]:
+        """Whose cases they are, a person as often as they are asked."""
+        return [example.case.profile for example in self._examples]
 
     def rows(
         self,
@@ -269,11 +276,11 @@ def row_of(case: Case, truth: int | None = None) -> dspy.Example | Outcome:
     return dspy.Example(case=case, **known).with_inputs("case")
 
 
-def program_digest(program: dspy.Module) -> str:
-    """Return 16 hex digits of what a program is: its classes, variant, state and settings."""
-    kinds = [f"{type(part).__module__}.{type(part).__qualname__}" for part in parts_of(program)]
-    facts = [getattr(module, "demo_facts", None) for _, module in program.named_sub_modules()]
-    return digest_of([kinds, getattr(program, "variant", ""), facts, state_of(program)])
+def same_question(question: Question, codebook: Codebook) -> bool:
+    """Whether a question is the codebook's, in its words: only then answers can be compared."""
+    return question.id in codebook and (
+        question is codebook[question.id] or question == codebook[question.id]
+    )
 
 
 def own_text(questions: Iterable[Question]) -> str:

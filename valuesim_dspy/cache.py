@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,17 @@ logger = logging.getLogger(__name__)
 
 _IGNORED = frozenset({"api_key", "api_base", "base_url", "timeout", "num_retries", "prompt_cache"})
 _MISSING = object()
+
+
+@dataclass(eq=False)
+class _Block:
+    """One stretch of code with a cache in place of DSPy's."""
+
+    before: Any
+
+
+_BLOCKS: list[_Block] = []
+_INSTALLING = threading.Lock()
 
 
 class InFlightError(Exception):
@@ -56,7 +68,6 @@ class ResponseCache:
             self.path = self.path / "responses.db"
         self._lock = threading.RLock()
         self._flights: dict[str, Future[None]] = {}
-        self._installed, self._before = 0, _MISSING
         self._file = CacheFile(self.path)
 
     def get(
@@ -149,26 +160,30 @@ class ResponseCache:
 
     @contextmanager
     def installed(self) -> Iterator[ResponseCache]:
-        """Stand in for ``dspy.cache``; what was there comes back after the outermost block.
+        """Stand in for ``dspy.cache``; what was there comes back after the last such block.
 
         DSPy's own cache is made on first use, on disk: it is not touched here.
         """
         import dspy
 
-        with self._lock:
-            if self._installed == 0:
-                self._before = vars(dspy).get("cache", _MISSING)
+        with _INSTALLING:
+            block = _Block(vars(dspy).get("cache", _MISSING))
+            _BLOCKS.append(block)
             dspy.cache = self
-            self._installed += 1
         try:
             yield self
         finally:
-            with self._lock:
-                self._installed -= 1
-                if self._installed == 0 and self._before is _MISSING:
+            with _INSTALLING:
+                place = _BLOCKS.index(block)
+                del _BLOCKS[place]
+                # Blocks of different threads may end in any order: what was there before this
+                # one is then what the one above it leaves behind.
+                if place < len(_BLOCKS):
+                    _BLOCKS[place].before = block.before
+                elif block.before is _MISSING:
                     vars(dspy).pop("cache", None)
-                elif self._installed == 0:
-                    dspy.cache = self._before
+                else:
+                    dspy.cache = block.before
 
     @property
     def count(self) -> int:

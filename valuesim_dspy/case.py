@@ -37,6 +37,7 @@ class Profile:
             digest of the fold that masked it.
         statements: Further facts in the second person, as free text.
         story: A backstory that the person wrote, used in place of a generated one.
+        synthetic: Whether the survey says that nobody in it exists.
     """
 
     key: str
@@ -46,6 +47,7 @@ class Profile:
     known: str = ""
     statements: tuple[str, ...] = ()
     story: str | None = None
+    synthetic: bool = False
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Profile) and self._identity == other._identity
@@ -226,6 +228,7 @@ def masked_profile(
         codebook=codebook,
         country=respondent.country or None,
         known=fold.digest if known == fold.profile else f"{fold.digest}:{role}",
+        synthetic=respondent.synthetic,
     )
 
 

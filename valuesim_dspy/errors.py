@@ -116,14 +116,19 @@ class BudgetExceededError(ValueSimError):
         what: Which budget: calls, tokens or usd.
         limit: The limit given.
         spent: What was paid when the limit was met.
+        advice: What is kept, and how to go on.
     """
 
-    def __init__(self, what: str, limit: float, spent: float) -> None:
+    def __init__(
+        self,
+        what: str,
+        limit: float,
+        spent: float,
+        advice: str = "what was done is kept: run the same command again with a larger budget "
+        "to go on",
+    ) -> None:
         self.what, self.limit, self.spent = what, limit, spent
-        super().__init__(
-            f"the budget of {limit:g} {what} is spent ({spent:g}); what was done is kept: "
-            "run the same command again with a larger budget to go on"
-        )
+        super().__init__(f"the budget of {limit:g} {what} is spent ({spent:g}); {advice}")
 
 
 class ProgramStateError(ValueSimError):

@@ -6,8 +6,9 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
+from valuesim_dspy.errors import ConfigError
 from valuesim_dspy.survey.codebook import Codebook, Question
 
 Hide = Literal["question", "battery", "topic"]
@@ -43,15 +44,24 @@ def views_of(
     The asked questions and their twins are hidden, with their whole batteries or topics where
     that is wanted. Their batteries (their topics where these are hidden) are dealt into parts of
     about equal size, and a part's questions hide that part alone. Nothing is hidden from a
-    question that is none of the codebook's.
+    question whose id the codebook does not have; in other words a question hides as much as in
+    the codebook's.
 
     Args:
         questions: What is asked.
         codebook: What people answered.
         hide: What is hidden with an asked question.
         parts: How many parts; one hides everything asked from everything asked.
+
+    Raises:
+        ConfigError: There is no such way to hide, or `parts` is less than 1.
     """
-    asked = [question for question in questions if question.id in codebook]
+    if hide not in get_args(Hide):
+        raise ConfigError(f"not possible: {hide!r}", key="hide", value=hide, allowed=get_args(Hide))
+    if isinstance(parts, bool) or not isinstance(parts, int) or parts < 1:
+        allowed = ["a whole number of 1 or more"]
+        raise ConfigError(f"not possible: {parts!r}", key="parts", value=parts, allowed=allowed)
+    asked = [codebook[question.id] for question in questions if question.id in codebook]
     part = _dealt(asked, parts, by="section" if hide == "topic" else "battery")
     hidden = {
         number: frozenset(_hidden([q for q in asked if part[q.id] == number], codebook, hide))

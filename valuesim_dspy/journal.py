@@ -13,10 +13,8 @@ import json
 import operator
 import sqlite3
 import threading
-import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,10 +25,12 @@ from valuesim_dspy.errors import ConfigError, shown
 from valuesim_dspy.journal_file import (
     FORMAT,
     JournalMeta,
+    checksum,
     difference,
     explained,
     foreign,
     open_file,
+    readable,
 )
 from valuesim_dspy.outcomes import Outcome
 
@@ -144,7 +144,7 @@ class Journal:
     def _load(self) -> None:
         with explained(self.path):
             texts = self._db.execute("SELECT value FROM meta").fetchall()
-            with _readable("what it says of itself"):
+            with readable("what it says of itself"):
                 ((text,),) = texts
                 self._meta = JournalMeta.model_validate(json.loads(text))
             if self._meta.format != FORMAT or not set(self._meta.fields) <= set(FIELDS):
@@ -203,7 +203,7 @@ class Journal:
             raise ConfigError(f"{self.path} keeps no row {number} that is {outcome.status}")
         # Escaped, so that any text a server sends can be kept.
         reason, kept = _encode(outcome.reason), _encode(_values_of(outcome))
-        digest = _digest(number, outcome.status, reason, kept)
+        digest = checksum(number, outcome.status, reason, kept)
         with self._lock, explained(self.path):
             if self.is_done(number):
                 return
@@ -227,11 +227,24 @@ class Journal:
         """Return how many rows there are of each status that occurs."""
         return {status: self._counts[status] for status in STATUSES if self._counts[status]}
 
-    def reasons(self, limit: int = 5) -> list[tuple[str, str, int]]:
+    @property
+    def retries(self) -> int:
+        """How often rows were dropped, so that they are asked again."""
+        return self._meta.retries
+
+    def numbers(self, statuses: Iterable[str]) -> frozenset[int]:
+        """Return the numbers of the rows of these statuses."""
+        chosen = tuple(statuses)
+        marks = ", ".join("?" * len(chosen))
+        statement = f"SELECT number FROM rows WHERE status IN ({marks})"
+        with self._lock, explained(self.path):
+            return frozenset(number for (number,) in self._db.execute(statement, chosen))
+
+    def reasons(self, limit: int = -1) -> list[tuple[str, str, int]]:
         """Return status, reason and number of rows of what was not answered, most frequent first.
 
         Args:
-            limit: At most so many.
+            limit: At most so many; all by default.
         """
         statement = (
             "SELECT status, reason, count(*) AS n FROM rows WHERE status != 'answered'"
@@ -239,7 +252,7 @@ class Journal:
         )
         with self._lock, explained(self.path):
             found = self._db.execute(statement, (limit,)).fetchall()
-            with _readable("a reason"):
+            with readable("a reason"):
                 return [(status, str(json.loads(reason)), rows) for status, reason, rows in found]
 
     def outcomes(self) -> Iterator[tuple[int, Outcome]]:
@@ -256,9 +269,9 @@ class Journal:
             last = page[-1][0]
 
     def _read(self, number: int, status: str, reason: str, kept: str, digest: int) -> Outcome:
-        if digest != _digest(number, status, reason, kept):
+        if digest != checksum(number, status, reason, kept):
             raise sqlite3.DatabaseError(f"row {number} is not as it was written")
-        with _readable(f"row {number}"):
+        with readable(f"row {number}"):
             values = dict(zip(self._meta.fields, json.loads(kept), strict=True))
             values |= {"status": status, "reason": json.loads(reason)}
             return _outcome.validate_python(values)
@@ -268,6 +281,8 @@ class Journal:
         chosen = tuple(statuses)
         marks = ", ".join("?" * len(chosen))
         with self._lock, explained(self.path):
+            self._meta = self._meta.model_copy(update={"retries": self.retries + 1})
+            self._db.execute("UPDATE meta SET value = ?", (self._meta.text,))
             gone = self._db.execute(f"DELETE FROM rows WHERE status IN ({marks})", chosen).rowcount
             self._count_rows()
         return int(gone)
@@ -282,15 +297,3 @@ class Journal:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def _digest(number: int, status: str, reason: str, kept: str) -> int:
-    return zlib.crc32(f"{number} {status} {reason} {kept}".encode())
-
-
-@contextmanager
-def _readable(what: str) -> Iterator[None]:
-    try:
-        yield
-    except (ValueError, TypeError, RecursionError) as error:
-        raise sqlite3.DatabaseError(f"{what} cannot be read") from error

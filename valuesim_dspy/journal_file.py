@@ -7,6 +7,7 @@ import json
 import os
 import sqlite3
 import stat
+import zlib
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -30,7 +31,7 @@ SCHEMA = (
 
 
 class JournalMeta(BaseModel):
-    """What a journal says of itself."""
+    """What a journal says of itself; `retries` is how often rows were dropped to be asked again."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -40,6 +41,7 @@ class JournalMeta(BaseModel):
     total: int = Field(ge=0, le=2**32)
     width: int = Field(ge=1)
     shard: tuple[int, int] | None
+    retries: int = Field(default=0, ge=0)
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -127,6 +129,24 @@ def explained(path: Path) -> Iterator[None]:
         raise
     except (*_UNREADABLE, OSError) as error:
         raise ConfigError(f"{path}: {_advice(error)}") from None
+
+
+def checksum(number: int, status: str, reason: str, kept: str) -> int:
+    """Return what tells a row as it was written from one that was damaged."""
+    return zlib.crc32(f"{number} {status} {reason} {kept}".encode())
+
+
+@contextmanager
+def readable(what: str) -> Iterator[None]:
+    """Turn what reading text raises into the error of a damaged file.
+
+    Raises:
+        sqlite3.DatabaseError: In its place.
+    """
+    try:
+        yield
+    except (ValueError, TypeError, RecursionError) as error:
+        raise sqlite3.DatabaseError(f"{what} cannot be read") from error
 
 
 def foreign(path: Path, reason: str) -> ConfigError:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -24,6 +26,37 @@ DEMO_FACTS = 12
 BACKSTORY_TOKENS = 8192
 
 Inputs = Mapping[str, str]
+_ROUND: ContextVar[int] = ContextVar("valuesim_round", default=0)
+
+
+@contextmanager
+def asked_again(times: int) -> Iterator[None]:
+    """Let what a model failed at before be asked anew inside, and in contexts copied from there.
+
+    First attempts stay the same requests, so that good replies come from the response cache and
+    bad ones cost nothing; further attempts are others than those of earlier times.
+
+    Args:
+        times: How often that was done before, this time included; 0 changes nothing.
+    """
+    token = _ROUND.set(times)
+    try:
+        yield
+    finally:
+        _ROUND.reset(token)
+
+
+def varied(attempt: int, retries: int) -> dict[str, Any]:
+    """Return the settings of an attempt: the first as configured, others with a fresh rollout.
+
+    Args:
+        attempt: Counted from 0.
+        retries: How many there are after the first.
+    """
+    if not attempt:
+        return {}
+    rollout = _ROUND.get() * retries + attempt
+    return {"rollout_id": rollout, "temperature": RETRY_TEMPERATURE}
 
 
 class Answerer(dspy.Module):
@@ -77,8 +110,7 @@ class Answerer(dspy.Module):
         self, question: Question, inputs: Inputs, attempt: int
     ) -> tuple[dspy.Prediction | None, object]:
         """Return the prediction, or None, and what was replied."""
-        again = {"rollout_id": attempt, "temperature": RETRY_TEMPERATURE}
-        arguments: dict[str, Any] = {**inputs, "config": again if attempt else {}}
+        arguments: dict[str, Any] = {**inputs, "config": varied(attempt, self.retries)}
         if getattr(dspy.settings.lm, "enforce_choices", False):
             arguments["signature"] = _with_choices(self.answer.signature, question.codes)
         try:
@@ -123,38 +155,45 @@ class BackstoryWriter(dspy.Module):
     """Write the backstory of a profile, once for each person and fold.
 
     The request is the same for all of a person's questions, so the response cache answers it
-    from the second time on.
+    from the second time on. A reply without a story is asked for again as an answer is.
     With `traced` set it leaves a trace, cut short, for teleprompters that reflect on stories.
     """
 
-    def __init__(self, *, max_tokens: int = BACKSTORY_TOKENS) -> None:
+    def __init__(self, *, max_tokens: int = BACKSTORY_TOKENS, retries: int = RETRIES) -> None:
         super().__init__()
         self.backstory = dspy.Predict(WriteBackstory)
-        self.max_tokens = max_tokens
+        self.max_tokens, self.retries = max_tokens, retries
         self.traced = False
 
     def forward(self, profile: Profile) -> str:
         """Return the backstory; a person's own story stands as it is.
 
         Raises:
-            PredictionError: The reply holds no story.
+            PredictionError: No attempt gave a story.
         """
         if profile.story is not None:
             return plain_text(profile.story)
         if not profile.facts:
             return NOTHING_KNOWN
+        story = ""
+        for attempt in range(self.retries + 1):
+            story = self._attempt(profile, attempt)
+            if story.strip():
+                break
+        else:
+            raise PredictionError("no reply to the request for a backstory holds one")
+        if self.traced and (trace := dspy.settings.trace) is not None:
+            trace.append((self.backstory, *_shortened(profile, story)))
+        return story
+
+    def _attempt(self, profile: Profile, attempt: int) -> str:
+        """Return the story, or "" where the reply holds none."""
+        config = {"max_tokens": self.room(), **varied(attempt, self.retries)}
         try:
             with dspy.context(trace=None, adapter=dspy.settings.adapter or chat_adapter()):
-                prediction = self.backstory(
-                    facts=profile.facts_text, config={"max_tokens": self.room()}
-                )
-        except AdapterParseError as error:
-            raise PredictionError("the reply to the request for a backstory holds none") from error
-        if not prediction.backstory.strip():
-            raise PredictionError("the backstory that came back is empty")
-        if self.traced and (trace := dspy.settings.trace) is not None:
-            trace.append((self.backstory, *_shortened(profile, str(prediction.backstory))))
-        return str(prediction.backstory)
+                return str(self.backstory(facts=profile.facts_text, config=config).backstory)
+        except AdapterParseError:
+            return ""
 
     def room(self) -> int:
         """Return the tokens asked for the story: at most half of the model's context."""

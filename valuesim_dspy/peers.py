@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -128,6 +128,7 @@ class PeerIndex:
     like the person others are: what is usual, and what words mean, differs most between countries.
     Others come in where fewer people of the country than asked for answered the question. Equals
     are ordered by a hash of seed and key, since the order of a file is that of the interviews.
+    Rows that share an interview number are left out: they may be the person who is asked.
 
     Memory: about 200 bytes a person for 290 questions, and 4 bytes for each person compared of
     the 32 comparisons made last.
@@ -135,6 +136,9 @@ class PeerIndex:
 
     def __init__(self, people: Respondents, *, salt: str, seed: int = 0) -> None:
         """See `of`."""
+        if people.report.duplicates:
+            rows = Counter(people.ids)
+            people = people.take([at for at, id in enumerate(people.ids) if rows[id] == 1])
         keys = np.array([person.key(salt) for person in people], dtype="S12")
         drawn = np.array([_draw(seed, key) for key in keys], dtype="S32")
         alphas = np.array(people.alphas, dtype=str)

@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import Field, field_validator, model_validator
 
 from valuesim_dspy.asked import Asked
-from valuesim_dspy.errors import ConfigError
+from valuesim_dspy.errors import ConfigError, MissingDataError
 from valuesim_dspy.hiding import Hide, digest_of, views_of
 from valuesim_dspy.loading import load_program
 from valuesim_dspy.peers import PeerIndex
@@ -38,13 +38,28 @@ class OwnQuestion(Settings):
     text: str = Field(min_length=1)
     options: tuple[str, ...] = Field(min_length=2)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _written(cls, data: Any) -> Any:
+        # A terminal hands bytes that are no UTF-8 on as halves of characters.
+        for key in ("text", "options") if isinstance(data, Mapping) else ():
+            given = data.get(key)
+            texts = given if isinstance(given, list | tuple) else [given]
+            if any(_is_broken(text) for text in texts):
+                raise ConfigError("holds bytes that are no text: write it in UTF-8", key=key)
+        return data
+
+
+def _is_broken(text: object) -> bool:
+    return isinstance(text, str) and any("\ud800" <= character <= "\udfff" for character in text)
+
 
 class Plan(Settings):
     """Everything that decides a simulation, as JSON may hold it; it holds no secrets.
 
     ``program`` is a variant, a folder, ``runs:/...`` or ``models:/...``; ``survey`` a file;
     ``questions`` ids in the codebook's order. ``hide`` and ``parts`` say what is known of a
-    person (`valuesim_dspy.asked.views_of`); ``sample`` people are drawn with ``seed`` from those
+    person (`valuesim_dspy.hiding.views_of`); ``sample`` people are drawn with ``seed`` from those
     of ``countries`` (alpha-3; none for all). With ``together`` several questions share a request:
     those of a battery, or so many at a time.
     """
@@ -58,7 +73,7 @@ class Plan(Settings):
     hide: Hide = "question"
     parts: int = Field(default=1, ge=1)
     sample: int | None = Field(default=None, ge=1)
-    seed: int = 42
+    seed: int = Field(default=42, ge=0)
     countries: tuple[str, ...] = ()
     together: str | int | None = None
     lm: LMRole = Field(default_factory=LMRole)
@@ -67,6 +82,17 @@ class Plan(Settings):
     @classmethod
     def _once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(dict.fromkeys(value))
+
+    @field_validator("countries")
+    @classmethod
+    def _sorted(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(sorted(set(value)))
+
+    @field_validator("together")
+    @classmethod
+    def _number(cls, value: str | int | None) -> str | int | None:
+        is_number = isinstance(value, str) and value.isdecimal() and len(value) < 9
+        return int(value or 0) if is_number else value
 
     @model_validator(mode="after")
     def _fits(self) -> Plan:
@@ -118,13 +144,14 @@ class Opened(Asked):
 def model_arguments(role: LMRole) -> dict[str, Any]:
     """Return what decides a model's answers: its name and how it samples.
 
-    Not its address: on a cluster a server comes back at another one, and nodes have their own.
+    Not its address: on a cluster a server comes back at another one, and nodes have their own. Nor
+    its context: a larger one leaves answers as they are, but for replies that a small one cut
+    short (backstories, several answers together).
     """
     return {
         "model": role.model,
         "temperature": role.temperature,
         "max_tokens": role.max_tokens,
-        "context": role.context,
         "enforce_choices": role.enforce_choices,
         "extra": digest_of(role.extra) if role.extra else "",
     }
@@ -232,9 +259,8 @@ def _group(
 def compiled_on(opened: Asked) -> bool:
     """Whether the program was compiled on the very file whose people are asked."""
     manifest = getattr(opened.program, "manifest", None)
-    if manifest is None or manifest.teleprompter == "none":
-        return False
-    return bool(manifest.data.get("digest") == opened.respondents.digest)
+    is_compiled = manifest is not None and manifest.teleprompter != "none"
+    return is_compiled and bool(manifest.data.get("digest") == opened.respondents.digest)
 
 
 def bind_peers(program: Any, respondents: Respondents, seed: int = 42) -> None:
@@ -255,7 +281,13 @@ def bind_peers(program: Any, respondents: Respondents, seed: int = 42) -> None:
 
 def program_named(name: str, codebook: Codebook) -> Any:
     """Return a variant, or a saved program: a folder, `runs:/...`, `models:/...`."""
-    return ValueSim(name) if name in VARIANTS else load_program(name, codebook=codebook)
+    if name in VARIANTS:
+        return ValueSim(name)
+    try:
+        return load_program(name, codebook=codebook)
+    except MissingDataError as error:
+        near = f"or a variant: {', '.join(get_close_matches(name, VARIANTS) or VARIANTS)}"
+        raise MissingDataError(error.what, f"{error.how}; {near}") from None
 
 
 def _program(plan: Plan, codebook: Codebook, questions: Sequence[Question]) -> Any:

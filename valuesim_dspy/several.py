@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 import dspy
 from dspy.utils.exceptions import AdapterParseError
@@ -14,10 +13,10 @@ from valuesim_dspy.errors import InvalidAnswerError
 from valuesim_dspy.modules import (
     DEMO_FACTS,
     RETRIES,
-    RETRY_TEMPERATURE,
     Answerer,
     Inputs,
     chat_adapter,
+    varied,
 )
 from valuesim_dspy.replies import field_of
 from valuesim_dspy.signatures import FACTS, HISTORY
@@ -33,7 +32,9 @@ REPLY_TOKENS = 100
 INSTRUCTIONS_TOKENS = 1500
 """What a prompt holds beside its inputs, at most."""
 
-_PAIR = re.compile(r"(?:^|[,;{])\W*(\d+)\W*[:.=)\]-]\s*\W*(-?\d+)(?![\w.,]*\d)", re.MULTILINE)
+_BETWEEN = re.compile(r"[\n;{}]|,(?=\W*\d+\W*[:=])")
+_PAIR = re.compile(r"\W*(\d+)\W*?(?:[:=)\]-]|\.(?=\s))([^\d]*)(\d+)(?![\w.,]*\d)(?!\w)")
+_MINUS = re.compile(r"[-\u2010-\u2015\u2212]\W*$")
 
 
 class AnswerSeveral(dspy.Signature):
@@ -110,8 +111,20 @@ def questions_text(questions: Sequence[Question], country: str | None) -> str:
 
 
 def read_answers(text: str) -> dict[int, int]:
-    """Read pairs of a number and a code, a line or a comma apart; of a number's, the last."""
-    return {int(number): int(code) for number, code in _PAIR.findall(text)}
+    """Read pairs of a number and a code, a line or a comma apart; of a number's, the last.
+
+    A line with more than the two numbers, such as `1: 4 or 5`, names no code, and a code behind a
+    minus is none of an option's.
+    """
+    found: dict[int, int] = {}
+    for line in _BETWEEN.split(text):
+        pair = _PAIR.match(line)
+        if pair is None or re.search(r"\w", pair[2]):
+            continue
+        if set(re.findall(r"\d+", line[pair.end() :])) <= {pair[3]}:
+            sign = -1 if _MINUS.search(pair[2]) else 1
+            found[int(pair[1])] = sign * int(pair[3])
+    return found
 
 
 class SeveralAnswerer(Answerer):
@@ -163,9 +176,7 @@ class SeveralAnswerer(Answerer):
         """Return the analysis and the text of the answers; "" and the reply if it has neither."""
         shown = questions_text(asked, case.profile.country)
         wanted = {"facts": inputs["facts"], "history": inputs["history"], "questions": shown}
-        config: dict[str, Any] = _room(len(asked), wanted)
-        if attempt:
-            config |= {"rollout_id": attempt, "temperature": RETRY_TEMPERATURE}
+        config = {**_room(len(asked), wanted), **varied(attempt, self.retries)}
         try:
             with dspy.context(trace=None, adapter=dspy.settings.adapter or chat_adapter()):
                 reply = self.answer(**wanted, config=config)

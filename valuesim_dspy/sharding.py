@@ -4,18 +4,29 @@ from __future__ import annotations
 
 import heapq
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from operator import itemgetter
 from pathlib import Path
 
 from valuesim_dspy.errors import ConfigError, MissingDataError
-from valuesim_dspy.journal import Journal, Shard
+from valuesim_dspy.journal import STATUSES, Journal, Shard
 from valuesim_dspy.outcomes import Outcome
 
-__all__ = ["Shard", "journal_path", "merged", "open_all", "parse_shard"]
+__all__ = [
+    "Shard",
+    "journal_path",
+    "journals_beside",
+    "merged",
+    "open_all",
+    "parse_shard",
+    "status_lines",
+]
 
 LISTED = 8
 """Parts that a message names, before it counts the others."""
+REASONS = 5
+"""Reasons that are told."""
 
 
 def parse_shard(text: str) -> Shard:
@@ -72,12 +83,39 @@ def merged(journals: Sequence[Journal]) -> Iterator[tuple[int, Outcome]]:
     return heapq.merge(*(journal.outcomes() for journal in journals), key=itemgetter(0))
 
 
-def _shards(out: Path) -> list[Shard | None]:
-    """Return whose journals lie beside an output: those of its parts, or None for that of all."""
+def journals_beside(out: Path) -> list[Path]:
+    """Return the journals of an output that there are: that of the whole run, and of parts."""
+    whole = [journal_path(out)] if journal_path(out).exists() else []
+    return [*whole, *(journal_path(out, part) for part in _parts(out))]
+
+
+def status_lines(journals: Sequence[Journal]) -> list[str]:
+    """Return how many rows are of which status, and why rows have no answer, most often first."""
+    counts = {name: sum(j.counts().get(name, 0) for j in journals) for name in STATUSES}
+    rows = sum(counts.values())
+    parts = [f"{name} {n:,} ({n / rows:.1%})" for name, n in counts.items() if n]
+    reasons: Counter[tuple[str, str]] = Counter()
+    for journal in journals:
+        for status, why, n in journal.reasons():
+            # An answer that is no option is one reason, whatever the question.
+            told = why.partition(": ")[2] if status == "invalid" else why
+            reasons[status, told or why] += n
+    return [
+        f"rows: {', '.join(parts) or 'none'}",
+        *(f"  {n:,} {status}: {why}" for (status, why), n in reasons.most_common(REASONS)),
+    ]
+
+
+def _parts(out: Path) -> list[Shard]:
     name = re.compile(re.escape(out.name) + r"\.([1-9][0-9]{0,5})-of-([1-9][0-9]{0,5})\.journal")
     folder = out.parent.iterdir() if out.parent.is_dir() else ()
     found = (match for path in folder if (match := name.fullmatch(path.name)))
-    parts = sorted((Shard(int(match[1]), int(match[2])) for match in found), key=lambda s: s.index)
+    return sorted((Shard(int(match[1]), int(match[2])) for match in found), key=lambda s: s.index)
+
+
+def _shards(out: Path) -> list[Shard | None]:
+    """Return whose journals lie beside an output: those of its parts, or None for that of all."""
+    parts = _parts(out)
     whole, counts = journal_path(out).exists(), sorted({shard.of for shard in parts})
     if whole and parts:
         raise ConfigError(

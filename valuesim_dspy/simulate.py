@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import dspy
+from dspy.utils import DummyLM
+from pydantic import ValidationError
 
 from valuesim_dspy.answers_file import write_answers
-from valuesim_dspy.asked import Asked, Listed, Row
+from valuesim_dspy.asked import Asked, Listed, Row, same_question
 from valuesim_dspy.cache import ResponseCache
 from valuesim_dspy.case import Case, Profile
 from valuesim_dspy.errors import ConfigError
@@ -21,7 +23,7 @@ from valuesim_dspy.lm import MeteredLM, require_consent
 from valuesim_dspy.loop import stream_cases, threads_for
 from valuesim_dspy.outcomes import Outcome, outcomes_frame
 from valuesim_dspy.plan import bind_peers, choose_questions, model_arguments, program_named
-from valuesim_dspy.roles import is_secret_name
+from valuesim_dspy.roles import Endpoint, is_secret_name, without_user
 from valuesim_dspy.store import cache_location
 from valuesim_dspy.survey.codebook import Codebook, Question, load_codebook
 from valuesim_dspy.survey.respondents import Respondents
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["run_rows", "simulate", "write_answers"]
+
+_ADDRESSES = ("api_base", "base_url")
 
 
 class Rows(Protocol):
@@ -149,7 +153,8 @@ def simulate(
         threads: Cases in flight; by default as many as keep the LM busy.
         journal: A file where finished rows are kept: called again with the same arguments, only
             what is not there is asked.
-        send_to: Hosts that answers of a survey's people may be sent to.
+        send_to: Hosts that answers of people may be sent to: of all but those of a synthetic
+            survey and your own (`own_profile`).
         on_outcome: Called with each outcome as it comes.
 
     Returns:
@@ -158,16 +163,16 @@ def simulate(
 
     Raises:
         BudgetExceededError: The budget of the LM's meter is spent.
-        ConfigError: It is not clear who is asked what, answers of people would go to a host
-            that was not agreed to, or the journal is of another run.
+        ConfigError: It is not clear who is asked what, no LM answers, answers of people would go
+            to a host that was not agreed to, or the journal is of another run.
         MissingDataError: Something the run needs is absent.
     """
     lm = dspy.settings.lm if lm is None else lm
     rows = _rows(program, cases, respondents, questions, hide, parts)
     metered = lm if isinstance(lm, MeteredLM) else None
-    if metered is not None and isinstance(rows, Asked):
-        survey = rows.respondents
-        require_consent(metered.role, len(survey), survey.synthetic, send_to)
+    people = _real_people(rows)
+    for endpoint in _endpoints(rows.program, lm):
+        require_consent(endpoint, people, not people, send_to)
     with ExitStack() as stack:
         if journal is None:
             kept: _Memory | Journal = _Memory()
@@ -214,18 +219,20 @@ def _rows(
         codebook = respondents.codebook
         answering = _program(program, codebook)
         if isinstance(program, str):
-            bind_peers(answering, respondents)
+            bind_peers(answering, respondents.everyone)
         everyone = range(len(respondents))
         asked = _questions(questions, codebook)
         return Asked(answering, respondents, everyone, asked, hide=hide, parts=parts)
-    profiles = list(respondents)
-    codebook = profiles[0].codebook if profiles else load_codebook()
+    profiles = list(respondents) if isinstance(respondents, list | tuple) else []
+    if not profiles or not all(isinstance(profile, Profile) for profile in profiles):
+        raise ConfigError("give people of a survey or a list of profiles", key="respondents")
+    codebook = profiles[0].codebook
     asked = _questions(questions, codebook)
     views = views_of(asked, codebook, hide=hide, parts=parts)
     pairs = [
         dspy.Example(
             case=Case(_seen(profile, view.known, view.name), question),
-            answer=profile.answers.get(question.id),
+            answer=profile.answers.get(question.id) if same_question(question, codebook) else None,
         )
         for profile in profiles
         for question, view in zip(asked, views, strict=True)
@@ -257,8 +264,37 @@ def _codebook(cases: Sequence[Case | dspy.Example]) -> Codebook:
     return case.profile.codebook if case is not None else load_codebook()
 
 
+def _endpoints(program: dspy.Module, lm: Any) -> list[Endpoint]:
+    """Return where the LMs are that answer; each predictor needs one."""
+    own = [predictor.lm for _, predictor in program.named_predictors()]
+    if lm is None and None in own:
+        raise ConfigError("no language model answers: give one, or dspy.configure one", key="lm")
+    answering = [each for each in [lm, *own] if each is not None]
+    return [_endpoint(each) for each in answering if not isinstance(each, DummyLM)]
+
+
+def _endpoint(lm: Any) -> Endpoint:
+    if isinstance(lm, MeteredLM):
+        return lm.role
+    given = getattr(lm, "kwargs", {})
+    address = next((given[name] for name in _ADDRESSES if given.get(name)), None)
+    try:
+        return Endpoint(model=str(lm.model), api_base=address and without_user(str(address)))
+    except ValidationError:
+        raise ConfigError("expected an address such as http://host:8000/v1", key="lm") from None
+
+
+def _real_people(rows: Asked | Listed) -> int:
+    """Return how many may exist of those who are asked, the user's own left out."""
+    if isinstance(rows, Asked):
+        return 0 if rows.respondents.synthetic else len(rows.respondents)
+    real = [who for who in rows.profiles if not (who.synthetic or who.known.startswith("own"))]
+    return len({who.key for who in real})
+
+
 def _model(lm: Any) -> Mapping[str, Any]:
     if isinstance(lm, MeteredLM):
         return model_arguments(lm.role)
-    settings = {k: v for k, v in getattr(lm, "kwargs", {}).items() if not is_secret_name(k)}
+    given = getattr(lm, "kwargs", {}).items()
+    settings = {k: v for k, v in given if not is_secret_name(k) and k not in _ADDRESSES}
     return {"model": str(getattr(lm, "model", "")), "settings": digest_of(settings)}

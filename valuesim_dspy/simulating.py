@@ -94,7 +94,7 @@ def add_merge_command(commands: Any) -> None:
     """
     parser = commands.add_parser("merge", help="make one output of the parts of a simulation")
     parser.add_argument("--out", type=Path, required=True, metavar="ANSWERS.PARQUET|.CSV")
-    parser.add_argument("--codebook", help="where labels stand; needed if it is not packaged")
+    parser.add_argument("--codebook", help="where labels stand; wvs7 if --wording is given")
     parser.add_argument("--wording", type=Path, metavar="FILE", help="official wording, as CSV")
     parser.set_defaults(run=run_merge)
 
@@ -174,13 +174,13 @@ def run_merge(args: argparse.Namespace) -> None:
     """
     from contextlib import ExitStack
 
-    from valuesim_dspy.answers_file import check_output, write_answers
-    from valuesim_dspy.sharding import open_all
-    from valuesim_dspy.simulation import status_lines
+    from valuesim_dspy.answers_file import check_output, unlabelled, write_answers
+    from valuesim_dspy.sharding import open_all, status_lines
     from valuesim_dspy.survey.own_wording import open_codebook
 
     check_output(args.out)
-    codebook = open_codebook(args.codebook, args.wording) if args.codebook else None
+    named = args.codebook or args.wording
+    codebook = open_codebook(args.codebook or "wvs7", args.wording) if named else None
     with ExitStack() as stack:
         journals = open_all(args.out)
         for journal in journals:
@@ -189,6 +189,11 @@ def run_merge(args: argparse.Namespace) -> None:
         _say(f"{args.out}: {journals[0].total:,} rows of {len(journals)} parts, private")
         for line in status_lines(journals):
             _say(line)
+        if lacking := unlabelled(journals[0].arguments, codebook):
+            _say(
+                f"no labels are written for {len(lacking):,} of the questions: the run was made "
+                "with a codebook or a wording of its own; merge with --codebook and --wording"
+            )
 
 
 def _config(args: argparse.Namespace) -> JobConfig:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,15 +13,24 @@ from pathlib import Path
 from valuesim_dspy.answers_file import check_output, write_answers
 from valuesim_dspy.cache import ResponseCache
 from valuesim_dspy.config import JobConfig
-from valuesim_dspy.errors import ConfigError
-from valuesim_dspy.estimating import estimate, money, prices, span
-from valuesim_dspy.journal import STATUSES, Journal, Shard
+from valuesim_dspy.errors import BudgetExceededError, ConfigError
+from valuesim_dspy.estimating import (
+    Fitting,
+    check_context,
+    estimate,
+    longest_cases,
+    money,
+    prices,
+    span,
+)
+from valuesim_dspy.journal import Journal, Shard
 from valuesim_dspy.lm import MeteredLM, make_lm, preflight, require_consent
 from valuesim_dspy.loop import STOPS
+from valuesim_dspy.modules import asked_again
 from valuesim_dspy.outcomes import Outcome
 from valuesim_dspy.plan import Opened, Plan, compiled_on, open_plan
 from valuesim_dspy.progress import Progress
-from valuesim_dspy.sharding import journal_path
+from valuesim_dspy.sharding import journal_path, status_lines
 from valuesim_dspy.simulate import run_rows
 from valuesim_dspy.store import cache_location
 from valuesim_dspy.usage import Budget, Meter
@@ -31,7 +39,7 @@ log = logging.getLogger(__name__)
 
 AGAIN = ("failed", "invalid")
 INTERRUPTED = 130
-REASONS = 5
+FEWER = "ask less, hide more (--hide), or choose a --program that reads less of a person"
 RECENT = 100_000
 """Requests that the meter remembers, to tell one that comes again."""
 
@@ -81,7 +89,7 @@ def run_simulation(simulation: Simulation, *, say: Say = print) -> int:
         MissingDataError: A file, the program or a key is absent.
         ProgramStateError: The program does not fit this code, or was compiled for another model.
     """
-    _check_out(simulation)
+    check_output(simulation.out, simulation.journal)
     opened = open_plan(simulation.plan)
     at = [
         i
@@ -97,25 +105,40 @@ def run_simulation(simulation: Simulation, *, say: Say = print) -> int:
     if compiled_on(opened):
         log.warning("people who are simulated may be among those the program was compiled on")
     with _opened_journal(simulation, opened) as journal:
-        if simulation.retry_failed:
-            journal.drop(AGAIN)
-        left, rows = opened.left(at, journal.is_done)
-        if rows:
-            _agree(simulation, opened, left, rows, say)
-            status = _ask(simulation, opened, journal, left, rows, say)
-            if status:
+        work = _work(simulation, opened, journal, at)
+        if work.rows:
+            _agree(simulation, opened, work, say)
+            if status := _ask(simulation, opened, journal, work, say):
                 return status
         else:
             say(f"all {journal.count:,} rows are done: nothing is asked")
-        return _finish(simulation, opened, journal, say, written=not rows)
+        return _finish(simulation, opened, journal, say)
 
 
-def _check_out(simulation: Simulation) -> None:
-    out = check_output(simulation.out)
-    if out.exists() and not simulation.journal.exists():
-        raise ConfigError(
-            f"{out} is there already and no simulation wrote it; give another name", key="--out"
-        )
+@dataclass(frozen=True)
+class _Work:
+    """What is left to ask.
+
+    Args:
+        people: Places of the people who have rows left.
+        rows: How many rows are left.
+        again: Rows that are kept and asked again; they are kept until the work begins.
+        done: Whether a row is not left.
+    """
+
+    people: Sequence[int]
+    rows: int
+    again: frozenset[int]
+    done: Callable[[int], bool]
+
+
+def _work(simulation: Simulation, opened: Opened, journal: Journal, at: Sequence[int]) -> _Work:
+    again = journal.numbers(AGAIN) if simulation.retry_failed else frozenset()
+
+    def done(number: int) -> bool:
+        return journal.is_done(number) and number not in again
+
+    return _Work(*opened.left(at, done), again, done)
 
 
 @contextmanager
@@ -138,14 +161,14 @@ def _opened_journal(simulation: Simulation, opened: Opened) -> Iterator[Journal]
         journal.close()
 
 
-def _agree(
-    simulation: Simulation, opened: Opened, left: Sequence[int], rows: int, say: Say
-) -> None:
+def _agree(simulation: Simulation, opened: Opened, work: _Work, say: Say) -> None:
     role, limit = simulation.plan.lm, simulation.config.confirm_calls
-    cost = estimate(opened, left, rows)
+    longest = longest_cases(opened, work.people, work.done)
+    check_context(opened.program, longest, role, fewer=FEWER)
+    cost = estimate(opened, work.people, work.rows, work.done)
     say(
-        f"{rows:,} rows of {len(left):,} people to ask; about {span(cost.calls)} calls, "
-        f"{span(cost.tokens)} tokens, {money(cost.usd(prices(role)))}, if nothing is cached"
+        f"{work.rows:,} rows of {len(work.people):,} people to ask; about {span(cost.calls)} "
+        f"calls, {span(cost.tokens)} tokens, {money(cost.usd(prices(role)))}, if nothing is cached"
     )
     if not (simulation.agreed or role.in_process) and cost.calls[1] > limit:
         raise ConfigError(
@@ -155,34 +178,39 @@ def _agree(
         )
 
 
-def _ask(
-    simulation: Simulation,
-    opened: Opened,
-    journal: Journal,
-    left: Sequence[int],
-    rows: int,
-    say: Say,
-) -> int:
+def _ask(simulation: Simulation, opened: Opened, journal: Journal, work: _Work, say: Say) -> int:
     """Ask what is left; say what it took, also where that ends early."""
     budget = Budget(**simulation.config.budget.model_dump())
     told, start = _Told(Meter("task_lm", budget=budget, recent=RECENT)), time.monotonic()
+    stop: BaseException | None = None
     try:
-        with Progress("simulating", rows) as progress:
+        with Progress("simulating", work.rows) as progress:
             told.step = progress.step
-            if simulation.workers is None:
-                _ask_here(simulation, opened, journal, left, told)
-            else:
-                _ask_ray(simulation, opened, journal, told)
-    except KeyboardInterrupt:
-        _say_left(journal, told, time.monotonic() - start, say)
-        return INTERRUPTED
-    except STOPS:
-        if told.rows:
-            _say_left(journal, told, time.monotonic() - start, say)
-        raise
+            ask = _ask_here if simulation.workers is None else _ask_ray
+            ask(simulation, opened, journal, work, told)
+    except (KeyboardInterrupt, *STOPS) as error:
+        if not told.rows and not isinstance(error, KeyboardInterrupt):
+            raise
+        stop = error
     for line in [*status_lines([journal]), *told.lines(time.monotonic() - start)]:
         say(line)
-    return 0
+    if isinstance(stop, BudgetExceededError):
+        # A budget is that of one start: no larger one is needed.
+        raise BudgetExceededError(stop.what, stop.limit, stop.spent, _left(journal)) from None
+    if stop is None:
+        return 0
+    print(f"stopped: {_left(journal)}", file=sys.stderr)  # noqa: T201
+    if isinstance(stop, KeyboardInterrupt):
+        return INTERRUPTED
+    raise stop
+
+
+def _left(journal: Journal) -> str:
+    rows = journal.expected - journal.count
+    return (
+        f"{rows:,} of {journal.expected:,} rows are left, the others are kept in {journal.path}; "
+        "the same command goes on"
+    )
 
 
 class _Told:
@@ -218,18 +246,26 @@ class _Told:
 
 
 def _ask_here(
-    simulation: Simulation, opened: Opened, journal: Journal, left: Sequence[int], told: _Told
+    simulation: Simulation, opened: Opened, journal: Journal, work: _Work, told: _Told
 ) -> None:
     limits = simulation.config.limits
     told.lm = make_lm(simulation.plan.lm, name="task_lm", meter=told.meter, limits=limits)
     with ResponseCache(cache_location()).installed():
-        preflight(told.lm)
-        run_rows(opened, journal, lm=told.lm, at=left, on_outcome=told.outcome)
+        if any(not isinstance(row, Outcome) for _, row in opened.rows(work.people, work.done)):
+            preflight(told.lm)
+        if work.again:
+            journal.drop(AGAIN)
+        with asked_again(journal.retries):
+            run_rows(Fitting(opened), journal, lm=told.lm, at=work.people, on_outcome=told.outcome)
 
 
-def _ask_ray(simulation: Simulation, opened: Opened, journal: Journal, told: _Told) -> None:
+def _ask_ray(
+    simulation: Simulation, opened: Opened, journal: Journal, work: _Work, told: _Told
+) -> None:
     from valuesim_dspy.ray_engine import run_on_ray
 
+    if work.again:
+        journal.drop(AGAIN)
     run_on_ray(
         simulation.plan,
         opened,
@@ -241,35 +277,8 @@ def _ask_ray(simulation: Simulation, opened: Opened, journal: Journal, told: _To
     )
 
 
-def _say_left(journal: Journal, told: _Told, seconds: float, say: Say) -> None:
-    for line in [*status_lines([journal]), *told.lines(seconds)]:
-        say(line)
-    rows = journal.expected - journal.count
-    print(  # noqa: T201
-        f"stopped: {rows:,} of {journal.expected:,} rows are left, the others are kept in "
-        f"{journal.path}; the same command goes on",
-        file=sys.stderr,
-    )
-
-
-def status_lines(journals: Sequence[Journal]) -> list[str]:
-    """Return how many rows are of which status, and why rows have no answer, most often first."""
-    counts = {name: sum(j.counts().get(name, 0) for j in journals) for name in STATUSES}
-    rows = sum(counts.values())
-    parts = [f"{name} {n:,} ({n / rows:.1%})" for name, n in counts.items() if n]
-    reasons: Counter[tuple[str, str]] = Counter()
-    for journal in journals:
-        reasons.update({(status, why): n for status, why, n in journal.reasons(REASONS)})
-    return [
-        f"rows: {', '.join(parts) or 'none'}",
-        *(f"  {n:,} {status}: {why}" for (status, why), n in reasons.most_common(REASONS)),
-    ]
-
-
-def _finish(
-    simulation: Simulation, opened: Opened, journal: Journal, say: Say, *, written: bool
-) -> int:
-    """Write the output, or say how the parts are put together."""
+def _finish(simulation: Simulation, opened: Opened, journal: Journal, say: Say) -> int:
+    """Write the output, always anew, or say how the parts are put together."""
     if simulation.shard is not None:
         say(
             f"part {simulation.shard} is done and kept in {journal.path}; when all parts are: "
@@ -281,13 +290,8 @@ def _finish(
     def interview(number: int) -> str:
         return respondents[opened.positions[number // width]].id
 
-    if simulation.ids or not (written and simulation.out.exists()):
-        write_answers(
-            [journal],
-            simulation.out,
-            codebook=respondents.codebook,
-            interview=interview if simulation.ids else None,
-        )
+    ids = interview if simulation.ids else None
+    write_answers([journal], simulation.out, codebook=respondents.codebook, interview=ids)
     say(f"{simulation.out}: {journal.count:,} rows, readable by you only")
     if simulation.plan.lm.offline:
         say("The embedded model answered: it shows that the machinery works, no more.")

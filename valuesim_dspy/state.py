@@ -8,8 +8,9 @@ from typing import Any
 import dspy
 
 from valuesim_dspy.ensemble import Ensemble
-from valuesim_dspy.errors import ProgramStateError
+from valuesim_dspy.errors import MissingDataError, ProgramStateError
 from valuesim_dspy.finding import MANIFEST_FILE
+from valuesim_dspy.hiding import digest_of
 from valuesim_dspy.trust import check_learned
 
 PROGRAM_FILE = "program.json"
@@ -36,6 +37,53 @@ def _state_of(program: dspy.Module) -> dict[str, Any]:
 def _state(predictor: Any) -> dict[str, Any]:
     """Return DSPy's state of a predictor without what may hold rows or an address."""
     return predictor.dump_state() | {"traces": [], "train": [], "lm": None}
+
+
+def program_digest(program: dspy.Module) -> str:
+    """Return 16 hex digits of what decides a program's answers.
+
+    Its classes, variant, state and bindings, and of it and its modules the public attributes that
+    are numbers, texts or tuples of these. Other attributes (lists, objects) may change as it runs.
+    """
+    modules = sorted(program.named_sub_modules(), key=lambda item: item[0])
+    told = [[name, _kind(module), _settings(module)] for name, module in modules]
+    kinds = [_kind(part) for part in parts_of(program)]
+    bound = _plain_in(_bound_to(program))
+    return digest_of([kinds, getattr(program, "variant", ""), told, bound, state_of(program)])
+
+
+def _kind(module: Any) -> str:
+    return f"{type(module).__module__}.{type(module).__qualname__}"
+
+
+def _settings(module: Any) -> dict[str, Any]:
+    """Return a module's plain attributes; of a predictor its config: its `stage` is drawn."""
+    own = module.config if isinstance(module, dspy.Predict) else vars(module)
+    return {
+        name: value
+        for name, value in own.items()
+        if not name.startswith("_") and name != "lm" and _is_plain(value)
+    }
+
+
+def _bound_to(program: Any) -> Any:
+    try:
+        return getattr(program, "bindings", {}) or getattr(program, "binding", {})
+    except MissingDataError:
+        return {}  # it is bound to nothing yet
+
+
+def _plain_in(value: Any) -> Any:
+    """Return nested tables with what is not plain as the name of its kind, never an address."""
+    if isinstance(value, dict):
+        return {str(key): _plain_in(inner) for key, inner in value.items()}
+    return value if _is_plain(value) else _kind(value)
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, tuple):
+        return all(_is_plain(item) for item in value)
+    return value is None or isinstance(value, str | int | float)
 
 
 def apply_state(program: dspy.Module, state: Any, folder: Path) -> None:

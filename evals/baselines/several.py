@@ -33,9 +33,9 @@ class SingleBattery(BaselineModule):
         shown = questions_text(asked_together(case), case.profile.country)
         return case.inputs() | {"questions": shown}
 
-    def requests(self, examples: Sequence[dspy.Example]) -> int:
+    def requests(self, cases: Sequence[Case]) -> int:
         """Return how many different requests these cases make."""
-        return len({(ex.case.profile, self.inputs(ex.case)["questions"]) for ex in examples})
+        return len({(case.profile, self.inputs(case)["questions"]) for case in cases})
 
     def forward(self, case: Case) -> dspy.Prediction:
         """See the class."""

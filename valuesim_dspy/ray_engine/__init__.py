@@ -6,6 +6,7 @@ an extra: nothing here imports it before `run_on_ray` is called.
 """
 
 from valuesim_dspy.ray_engine.driver import run_on_ray
+from valuesim_dspy.ray_engine.keeping import Traffic
 from valuesim_dspy.ray_engine.worker import Parcel, Worker, divided, pack
 
-__all__ = ["Parcel", "Worker", "divided", "pack", "run_on_ray"]
+__all__ = ["Parcel", "Traffic", "Worker", "divided", "pack", "run_on_ray"]

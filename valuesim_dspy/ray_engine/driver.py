@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from math import ceil
 from typing import Any
 
-from valuesim_dspy.errors import MissingDataError, ValueSimError, shown
+from valuesim_dspy.errors import (
+    BudgetExceededError,
+    ConfigError,
+    MissingDataError,
+    ValueSimError,
+    shown,
+)
 from valuesim_dspy.journal import Journal
 from valuesim_dspy.limits import Limits
-from valuesim_dspy.lm import describe_error
 from valuesim_dspy.outcomes import Outcome
 from valuesim_dspy.plan import Opened, Plan
+from valuesim_dspy.ray_engine.keeping import Kept, Traffic
 from valuesim_dspy.ray_engine.session import ray_session
 from valuesim_dspy.ray_engine.work import LIVES, Chunk, Work
-from valuesim_dspy.ray_engine.worker import Parcel, Told, Worker, divided, error_of, pack
+from valuesim_dspy.ray_engine.worker import Parcel, Worker, divided, pack
 from valuesim_dspy.roles import blank_secrets
-from valuesim_dspy.usage import Meter, Usage
+from valuesim_dspy.usage import Meter
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +33,9 @@ ROWS_PER_CALL = 32
 
 PATIENCE = 60.0
 """Seconds without anything from any worker after which the driver says that it waits."""
+
+GRACE = 60.0
+"""The most seconds that calls under way get when a run ends early; they are paid anyway."""
 
 
 def run_on_ray(
@@ -37,87 +47,71 @@ def run_on_ray(
     limits: Limits | None = None,
     on_outcome: Callable[[Outcome], None] | None = None,
     meter: Meter | None = None,
+    traffic: Traffic | None = None,
 ) -> None:
     """Ask everything that is not done yet on a Ray cluster; keep each row as soon as it is there.
 
     The cluster is the one at `RAY_ADDRESS`, or the one the caller has initialised; without any,
     Ray is started on this machine and ended afterwards. A worker that dies is replaced and its
-    people are given to another; what is in the journal is not asked again.
+    people are given to another; what is in the journal is not asked again. Where the run ends
+    early, calls under way get `GRACE` seconds, or the time limit of a call, to end and to be kept.
 
     Args:
         plan: What is asked; its survey must be readable on every machine.
         opened: The plan, opened.
         journal: Where outcomes are kept; any engine can go on with it.
-        workers: Processes that ask; by default one for each processor of the cluster.
+        workers: Processes that ask, at most one for each processor of the cluster, and by
+            default so many.
         limits: Of all workers together; each gets its part, at least one of everything.
         on_outcome: Called with each outcome as it comes.
         meter: Counts what workers needed and paid; where its budget is met, the run ends.
+        traffic: Counts how prompts began and what was tried again.
 
     Raises:
         BudgetExceededError: The meter's budget is spent; what was answered is in the journal.
-        ConfigError: The run as a whole cannot work, or a worker has other files or packages.
+        ConfigError: The run as a whole cannot work, a worker has other files or packages, or
+            fails.
         MissingDataError: Ray is not installed, or something is absent on a worker.
-        ValueSimError: Anything else that ends a worker's part of the run.
+        ProgramStateError: A worker cannot load the program.
     """
     people = ceil((journal.expected - journal.count) / len(opened.questions))
     if not people:
         return
     parcel = pack(plan, opened)
     with ray_session(workers) as ray:
-        count = workers or int(ray.cluster_resources().get("CPU", 1)) or 1
-        shares = divided(limits or Limits(), min(count, people))
+        shares = divided(limits or Limits(), min(_crew_size(ray, workers), people))
         rows = ROWS_PER_CALL * (2 if plan.lm.in_process else shares[0].in_flight)
         work = Work(opened, journal, workers=len(shares), rows=rows)
-        _Crew(ray, parcel, shares, work, _Kept(journal, on_outcome, meter)).run()
+        kept = Kept(journal, on_outcome, meter, traffic)
+        _Crew(ray, parcel, shares, work, kept, min(GRACE, plan.lm.timeout)).run()
 
 
-class _Kept:
-    """Where rows that come back go: the journal, the caller, and the meter."""
-
-    def __init__(
-        self,
-        journal: Journal,
-        on_outcome: Callable[[Outcome], None] | None,
-        meter: Meter | None,
-    ) -> None:
-        self._journal, self._on_outcome, self._meter = journal, on_outcome, meter
-
-    def add(self, number: int, outcome: Outcome) -> None:
-        if self._journal.is_done(number):
-            return
-        self._journal.add(number, outcome)
-        if self._on_outcome is not None:
-            self._on_outcome(outcome)
-
-    def take(self, told: Told) -> None:
-        """Keep the rows of a message; raise where it is an error, or where a budget is met."""
-        if "stop" in told:
-            raise error_of(told)
-        for number, plain in told["rows"]:
-            self.add(number, Outcome(**plain))
-        if self._meter is None:
-            return
-        paid, cached = Usage(**told["paid"]), Usage(**told["cached"])
-        if paid.calls:
-            self._meter.record(paid, paid=True)
-        if cached.calls:
-            self._meter.record(cached, paid=False)
-        if self._journal.count < self._journal.expected:
-            self._meter.reserve(Usage())
-            self._meter.release(Usage())
+def _crew_size(ray: Any, workers: int | None) -> int:
+    """Return how many workers can run: those without a processor would only take limits away."""
+    processors = max(1, int(ray.cluster_resources().get("CPU", 1)))
+    if workers and workers > processors:
+        log.warning("%d workers, not %d: so many processors are there", processors, workers)
+    return min(workers or processors, processors)
 
 
 class _Crew:
     """The workers: one actor for each share of the limits, replaced when it dies."""
 
     def __init__(
-        self, ray: Any, parcel: Parcel, shares: list[Limits], work: Work, kept: _Kept
+        self,
+        ray: Any,
+        parcel: Parcel,
+        shares: list[Limits],
+        work: Work,
+        kept: Kept,
+        grace: float,
     ) -> None:
         self._ray, self._parcel, self._shares = ray, parcel, shares
-        self._work, self._kept = work, kept
+        self._work, self._kept, self._grace = work, kept, grace
         # A lost chunk is given out again here, where it is split and counted, never by Ray.
         settings = {"max_restarts": 0, "max_task_retries": 0, "scheduling_strategy": "SPREAD"}
-        self._actor = ray.remote(num_cpus=1, **settings)(Worker)
+        # Two at once: `finish` has to be heard while `answer` runs.
+        self._actor = ray.remote(num_cpus=1, max_concurrency=2, **settings)(Worker)
         self._actors: dict[int, Any] = {}
         self._idle: set[int] = set()
         self._under_way: dict[Any, tuple[int, Chunk | None]] = {}
@@ -134,6 +128,15 @@ class _Crew:
                     self._hear(ready[0])
                 else:
                     log.warning("waiting for Ray: %s", self._waits())
+        except BudgetExceededError:
+            self._drain()
+            # Again, with what it came to; and not at all where the last rows have come.
+            self._kept.check()
+            if not self._kept.is_complete:
+                raise
+        except (KeyboardInterrupt, ValueSimError):
+            self._drain()
+            raise
         finally:
             for slot in list(self._actors):
                 self._dismiss(slot)
@@ -146,6 +149,28 @@ class _Crew:
         opening = sum(chunk is None for _, chunk in self._under_way.values())
         return f"{opening} of {len(self._shares)} workers have not started, the others are asking"
 
+    def _drain(self) -> None:
+        """Let workers end the calls under way, which are paid, and keep what these bring."""
+        asking = {item: slot for item, (slot, chunk) in self._under_way.items() if chunk}
+        if not asking:
+            return
+        log.warning(
+            "calls under way have %.0f s to end; a second Ctrl-C ends them now", self._grace
+        )
+        for slot in asking.values():
+            self._actors[slot].finish.remote()
+        until = time.monotonic() + self._grace
+        while asking and (left := until - time.monotonic()) > 0:
+            ready, _ = self._ray.wait(list(asking), num_returns=1, timeout=left)
+            if not ready:
+                break
+            try:
+                self._kept.keep(self._ray.get(next(ready[0])))
+            except (StopIteration, self._ray.exceptions.RayError):
+                del asking[ready[0]]
+        if asking:
+            log.warning("%d workers are ended in the middle of calls", len(asking))
+
     def _hire(self, slot: int) -> None:
         actor = self._actor.remote(self._parcel, self._shares[slot])
         self._actors[slot] = actor
@@ -156,24 +181,28 @@ class _Crew:
 
     def _hear(self, item: Any) -> None:
         """Take what a worker says; what it says next waits behind the others."""
-        slot, chunk = self._under_way.pop(item)
+        slot, chunk = self._under_way[item] = self._under_way.pop(item)
         errors = self._ray.exceptions
         try:
             told = self._ray.get(item if chunk is None else next(item))
         except StopIteration:
+            del self._under_way[item]
             self._give(slot)
         except errors.RayTaskError as error:
-            raise ValueSimError(f"a Ray worker failed: {describe_error(error.cause)}") from None
+            del self._under_way[item]
+            # Its text may tell of a person.
+            raise ConfigError(f"a Ray worker failed: {type(error.cause).__name__}") from None
         except errors.RayError as error:
+            del self._under_way[item]
             self._lose(slot, chunk, error)
         else:
             self._kept.take(told)
             if chunk is None:
+                del self._under_way[item]
                 log.debug("worker %d is process %d on %s", slot, told["pid"], told["host"])
                 self._give(slot)
             else:
                 self._deaths = 0
-                self._under_way[item] = slot, chunk
 
     def _give(self, slot: int) -> None:
         chunk = self._work.next()

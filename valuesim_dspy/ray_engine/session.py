@@ -29,6 +29,8 @@ QUIET = {
 LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 """Where it is "0", Ray takes 127.0.0.1 for this machine's address and its servers listen there."""
 
+HERE = ("127.0.0.1", "localhost", "[::1]")
+
 SILENT = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": False}
 
 
@@ -105,15 +107,28 @@ def _local(ray: Any, workers: int | None) -> Iterator[Any]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def _check_where_it_looks(host: str, port: int) -> None:
+    """Find out whether a cluster listens where Ray takes this machine's own address to be."""
+    try:
+        socket.create_connection((host, port), CONNECT_SECONDS).close()
+    except OSError as error:
+        raise OSError(
+            f"Ray looks for it at {host}:{port}, {error}; for one that listens to this machine "
+            f"alone, set {LOOPBACK}=0"
+        ) from None
+
+
 def _connect(ray: Any, address: str) -> None:
     host, colon, port = address.removeprefix("ray://").rpartition(":")
     try:
         if colon and port.isdigit():
             # Ray itself would try for two minutes.
             socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
+            if host in HERE and not address.startswith("ray://"):
+                _check_where_it_looks(ray.util.get_node_ip_address(), int(port))
         ray.init(address=address, **SILENT)
     except (OSError, ValueError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = " ".join(str(error).split())[:300]
         raise ConfigError(
             f"the Ray cluster at {address} cannot be used ({reason}); start it with "
             "`ray start --head`, or unset the variable to use this machine alone",

@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
@@ -16,7 +17,14 @@ import dspy
 
 from valuesim_dspy.asked import Row
 from valuesim_dspy.cache import ResponseCache
-from valuesim_dspy.errors import ConfigError, MissingDataError, ValueSimError, shown
+from valuesim_dspy.errors import (
+    BudgetExceededError,
+    ConfigError,
+    MissingDataError,
+    ProgramStateError,
+    ValueSimError,
+    shown,
+)
 from valuesim_dspy.finding import MANIFEST_FILE, find_program
 from valuesim_dspy.limits import Limits
 from valuesim_dspy.lm import make_lm, preflight
@@ -29,10 +37,16 @@ from valuesim_dspy.roles import endpoint_identity
 from valuesim_dspy.state import PROGRAM_FILE
 from valuesim_dspy.store import cache_location
 from valuesim_dspy.survey.codebook import packaged_codebooks
-from valuesim_dspy.usage import Meter, Usage
+from valuesim_dspy.usage import Budget, Meter, Usage
 
 RECENT = 100_000
 """Requests that a worker remembers, to tell one that comes again."""
+
+COUNTED = {
+    "prefixes": ("characters", "repeated", "cached_tokens"),
+    "throttle": ("retries", "refusals"),
+}
+"""Attributes of a language model, and what of them is told."""
 
 Told = dict[str, Any]
 
@@ -104,6 +118,8 @@ class Worker:
     def __init__(self, parcel: Parcel, limits: Limits) -> None:
         self._parcel, self._limits = parcel, limits
         self._needed, self._paid = Usage(), Usage()
+        self._counted: dict[str, int] = {}
+        self._finishing = threading.Event()
 
     def open(self) -> Told:
         """Open the plan and try the model; return who this is, or the error that ends the run."""
@@ -134,7 +150,7 @@ class Worker:
         lm, skipped = self._lm, list[tuple[int, Outcome]]()
         threads = threads_for(lm)
         rows = self._opened.rows(at, frozenset(done).__contains__, threads=threads)
-        asked = _asked(rows, skipped)
+        asked = _asked(rows, skipped, self._finishing)
         try:
             stream = stream_cases(self._opened.program, asked, lm=lm, threads=threads)
             with self._asking(), closing(stream):
@@ -142,7 +158,16 @@ class Worker:
                     yield self._tell([(number, outcome)])
             yield self._tell(skipped)
         except ValueSimError as error:
-            yield stop_of(error)
+            # With what was paid by cases that did not come to their end.
+            yield self._tell([]) | stop_of(error)
+
+    def finish(self) -> None:
+        """Let calls under way end, and start none; called beside `answer`, in another thread."""
+        self._finishing.set()
+        meter, throttle = self._lm.meter, self._lm.throttle
+        meter.budget = Budget(calls=0)
+        if throttle is not None:
+            throttle.stop(BudgetExceededError("calls", 0, meter.paid.calls))
 
     @contextmanager
     def _asking(self) -> Iterator[None]:
@@ -158,7 +183,15 @@ class Worker:
             "rows": [(number, asdict(outcome)) for number, outcome in rows],
             "paid": paid.as_dict(),
             "cached": _since(paid, needed).as_dict(),
+            "counted": self._count(),
         }
+
+    def _count(self) -> dict[str, int]:
+        """Return how prompts began and what was tried again, since it was last told."""
+        parts = [(getattr(self._lm, part), names) for part, names in COUNTED.items()]
+        now = {n: getattr(part, n) for part, names in parts if part is not None for n in names}
+        before, self._counted = self._counted, now
+        return {name: count - before.get(name, 0) for name, count in now.items()}
 
 
 _SAME = (
@@ -199,10 +232,12 @@ def _open_parcel(parcel: Parcel) -> Opened:
 
 
 def _asked(
-    rows: Iterator[Row], skipped: list[tuple[int, Outcome]]
+    rows: Iterator[Row], skipped: list[tuple[int, Outcome]], finishing: threading.Event
 ) -> Iterator[tuple[int, dspy.Example]]:
-    """Yield the rows to be asked and put the others aside."""
+    """Yield the rows to be asked, until it is to finish, and put the others aside."""
     for number, row in rows:
+        if finishing.is_set():
+            return
         if isinstance(row, Outcome):
             skipped.append((number, row))
         else:
@@ -217,15 +252,19 @@ def _since(before: Usage, now: Usage) -> Usage:
 
 
 def stop_of(error: ValueSimError) -> Told:
-    """Return an error as plain values that `error_of` reads, with the machine it came from."""
+    """Return an error as plain values that `error_of` reads, with the machine it came from.
+
+    What is neither absent nor a program's state crosses as a `ConfigError`: whatever ends a
+    worker's part concerns the whole run.
+    """
     where = f"(on the Ray worker {socket.gethostname()})"
     if isinstance(error, MissingDataError):
         return {"stop": "missing", "told": [error.what, f"{error.how} {where}"]}
-    kind = "config" if isinstance(error, ConfigError) else "other"
+    kind = "state" if isinstance(error, ProgramStateError) else "config"
     return {"stop": kind, "told": [f"{error} {where}"]}
 
 
 def error_of(told: Told) -> ValueSimError:
     """Return the error that a worker told."""
-    kinds = {"missing": MissingDataError, "config": ConfigError}
-    return kinds.get(told["stop"], ValueSimError)(*told["told"])
+    kinds = {"missing": MissingDataError, "config": ConfigError, "state": ProgramStateError}
+    return kinds[told["stop"]](*told["told"])

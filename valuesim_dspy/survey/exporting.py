@@ -148,6 +148,8 @@ def select_questions(codebook: Codebook, text: str) -> list[str]:
     chosen: set[str] = set()
     for part in filter(None, (part.strip() for part in text.split(","))):
         first, dash, last = part.partition("-")
+        # "Q57-63" means what it says.
+        last = first.rstrip("0123456789") + last if last.isdigit() else last
         if part in codebook or not dash:
             chosen.add(codebook[part].id)
             continue

@@ -241,5 +241,9 @@ class Respondent:
         return kinds.get(code) or asked.missing[code]
 
     def key(self, salt: str) -> str:
-        """The only identity that may leave the store: 12 hex digits of sha256(salt, id)."""
-        return hashlib.sha256(f"{salt}\0{self.id}".encode()).hexdigest()[:12]
+        """The only identity that may leave the store: 12 hex digits of sha256(salt, id).
+
+        Where rows of the file repeat an interview number the row counts too: they may be others.
+        """
+        row = f"\0{self.row}" if self._people.report.duplicates else ""
+        return hashlib.sha256(f"{salt}\0{self.id}{row}".encode()).hexdigest()[:12]

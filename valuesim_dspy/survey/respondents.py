@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property, partial
@@ -21,6 +22,7 @@ from valuesim_dspy.survey.survey_cache import cached_people, cached_person
 
 __all__ = ["ReadReport", "Respondent", "Respondents", "read_respondent", "read_respondents"]
 
+log = logging.getLogger(__name__)
 
 Array = npt.NDArray[Any]
 
@@ -134,10 +136,14 @@ class Respondents(Sequence[Respondent]):
             {self._people.countries[at]: int(count) for at, count in enumerate(counts) if count}
         )
 
+    @property
+    def everyone(self) -> Respondents:
+        """All people of the file that these were selected from; after unpickling only these."""
+        return Respondents(self._people)
+
     @cached_property
     def _by_id(self) -> dict[str, int]:
-        ids = self._people.ids[self._places].tolist()
-        return {id: at for at, id in reversed(list(enumerate(ids)))}
+        return {id: at for at, id in reversed(list(enumerate(self.ids)))}
 
     def __len__(self) -> int:
         return len(self._places)
@@ -173,7 +179,7 @@ class Respondents(Sequence[Respondent]):
         return Respondents(self._people, self._places[places.astype(np.intp)])
 
     def by_id(self, id: str) -> Respondent:
-        """The person of an interview number; the first one where it is there twice.
+        """The person of an interview number; where several rows have it, the first: it is said.
 
         Raises:
             MissingDataError: Nobody here has it.
@@ -183,7 +189,11 @@ class Respondents(Sequence[Respondent]):
             raise MissingDataError(
                 f"nobody among {len(self)} respondents has the id asked for", how
             )
-        return self[self._by_id[id]]
+        person = self[self._by_id[id]]
+        if self.report.duplicates and (count := self.ids.count(id)) > 1:
+            what = "%d rows have the interview number asked for: the person of row %d is meant"
+            log.warning(what, count, person.row)
+        return person
 
     def column(self, question: str) -> Array:
         """The codes of everyone here, int32 [n]; negative ones are kinds of missing.
@@ -242,7 +252,7 @@ def read_respondent(path: str | Path, id: str, *, codebook: Codebook | None = No
 
     Args:
         path: A file as for `read_respondents`, which is called if the cache does not hold it.
-        id: The D_INTERVIEW; the first person's where it is there twice.
+        id: The D_INTERVIEW; where several rows have it, the first is meant, and that is said.
         codebook: By default the packaged one.
 
     Raises:
@@ -252,7 +262,7 @@ def read_respondent(path: str | Path, id: str, *, codebook: Codebook | None = No
     codebook = load_codebook() if codebook is None else codebook
     path = existing(path)
     person = cached_person(path, id, codebook)
-    if person is not None:
+    if person is not None and not person.report.duplicates:
         return Respondent(person, 0)
     return read_respondents(path, codebook=codebook).by_id(id)
 
