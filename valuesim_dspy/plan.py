@@ -258,7 +258,7 @@ def _group(
 
 def compiled_on(opened: Asked) -> bool:
     """Whether the program was compiled on the very file whose people are asked."""
-    manifest = getattr(opened.program, "manifest", None)
+    manifest: Any = getattr(opened.program, "manifest", None)
     is_compiled = manifest is not None and manifest.teleprompter != "none"
     return is_compiled and bool(manifest.data.get("digest") == opened.respondents.digest)
 
