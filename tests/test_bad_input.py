@@ -261,7 +261,7 @@ GARBAGE = b"\x00\xff<html>not json"
         ({"answer": lambda messages: GARBAGE}, "does not answer as a model should"),
         ({"answer": lambda messages: b""}, "does not answer as a model should"),
         ({"answer": lambda messages: b"{}"}, "does not answer as a model should"),
-        ({"answer": lambda messages: 500}, "does not answer as a model should"),
+        ({"answer": lambda messages: 500}, "fails by itself"),
         ({"answer": ""}, "an empty answer"),
         ({"answer": "I would rather not say."}, "holds none"),
         # What goes wrong after the trial call:

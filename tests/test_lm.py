@@ -218,12 +218,27 @@ def test_roles_become_settings_of_the_request(cache: ResponseCache) -> None:
         ({"model": "offline/scripted"}, r"task_lm\.model: offline/scripted .*offline/lexical-1"),
         ({"model": "offline/other"}, r"task_lm\.model: offline/other"),
         ({"model": "openai/o3", "max_tokens": 100}, "task_lm: .*max_tokens >= 16000"),
+        ({"model": "nonsense"}, r"task_lm\.model: nonsense .*give provider/model, for example"),
     ],
 )
 def test_roles_without_a_model_are_told(role: dict[str, Any], message: str) -> None:
     """A model that does not exist or cannot be set up so is a ConfigError."""
     with pytest.raises(ConfigError, match=message):
         make_lm(LMRole(**role), name="task_lm")
+
+
+@pytest.mark.parametrize(
+    "role",
+    [
+        {"model": "gpt-4o-mini"},
+        {"model": "gpt-4o-mini", "extra": {"extra_headers": {"X-Team": "a"}}},
+        {"model": "nonsense", "api_base": "http://127.0.0.1:9/v1"},
+        {"model": "nonsense", "engine": "litellm"},
+    ],
+)
+def test_bare_names_that_make_sense_are_taken(role: dict[str, Any]) -> None:
+    """A name that DSPy knows, or whose address or client is told."""
+    assert make_lm(LMRole(**role), name="task_lm").model == role["model"]
 
 
 def test_an_unset_key_variable_is_told_by_name() -> None:

@@ -189,8 +189,37 @@ def test_a_call_may_have_less_time_than_its_model() -> None:
 def test_proxies_are_looked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """The environment decides when the LM is made, in whatever case it is written."""
     assert not behind_proxy()
+    monkeypatch.setenv("NO_PROXY", "example.org")
+    assert not behind_proxy()
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
-    assert behind_proxy()
+    assert behind_proxy() and behind_proxy("http://192.0.2.1/v1")
+    assert not behind_proxy("http://localhost:8000/v1")
+
+
+@pytest.fixture
+def dead_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the environment name proxies that are not there."""
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "NO_PROXY", "no_proxy"):
+        monkeypatch.setenv(name, "" if name.lower() == "no_proxy" else "http://127.0.0.1:1")
+
+
+@pytest.mark.usefixtures("dead_proxies")
+def test_no_proxy_comes_before_this_machine() -> None:
+    """No consent is asked for it, so nothing leaves: in threads, awaited, and in other copies."""
+    with LoopbackServer() as server:
+        lm = remote(server)
+        assert lm("one") == asyncio.run(lm.acall("two")) == lm("three", api_key="sk-x") == ["ok"]
+    assert len(server.requests) == 3
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("dead_proxies")
+def test_litellm_takes_no_proxy_to_this_machine_either() -> None:
+    """The environment is told which host needs none."""
+    with LoopbackServer() as server:
+        lm = remote(server, engine="litellm")
+        assert lm("one") == asyncio.run(lm.acall("two")) == ["ok"]
+    assert len(server.requests) == 2
 
 
 @pytest.mark.parametrize(

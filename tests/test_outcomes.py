@@ -169,7 +169,7 @@ def test_a_server_that_echoes_the_prompt_is_not_quoted(monkeypatch: pytest.Monke
         (outcome,) = answer_cases(ValueSim("single"), examples(("Q69",)), lm=lm)
         assert server.keys == [KEY]
     assert outcome.status == "failed" and "important in your life" not in outcome.reason
-    assert outcome.reason.endswith("its text repeats what is known of the person")
+    assert outcome.reason.endswith("its text repeats the prompt")
     assert KEY not in outcome.reason and "\n" not in outcome.reason
 
 

@@ -8,7 +8,7 @@ import pytest
 from people import case, prompt_of, reply, scripted
 
 from valuesim_dspy import panel as panel_module
-from valuesim_dspy.errors import InvalidAnswerError
+from valuesim_dspy.errors import ConfigError, InvalidAnswerError
 from valuesim_dspy.panel import (
     LEAF_THREADS,
     SPARE,
@@ -79,6 +79,23 @@ def test_a_failing_perspective_fails_the_panel(monkeypatch: pytest.MonkeyPatch) 
         pytest.raises(InvalidAnswerError),
     ):
         panel(case=case(), inputs=inputs)
+
+
+def test_what_ends_the_run_is_not_hidden_by_what_fails_a_case(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An endpoint's error of one perspective does not keep the end from the loop."""
+    monkeypatch.setattr("valuesim_dspy.lm.MeteredLM.in_process", False)
+    panel = PerspectivePanel(READERS)
+    raised = (dspy.LMServerError("broken"), InvalidAnswerError("Q69", 9, (1, 2)), ConfigError("x"))
+    errors = dict(zip(CAPS, raised, strict=True))
+
+    def read(self: PerspectivePanel, name: str, *given: object) -> panel_module.Reading:
+        raise errors[name]
+
+    monkeypatch.setattr(PerspectivePanel, "_read", read)
+    with scripted([]), pytest.raises(ConfigError):
+        panel(case=case(), inputs={})
 
 
 def test_leaf_threads_follow_what_the_model_allows() -> None:

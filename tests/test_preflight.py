@@ -11,7 +11,7 @@ from loopback import LoopbackServer
 from valuesim_dspy.config import EmbedderConfig, LMRole
 from valuesim_dspy.errors import BudgetExceededError, ConfigError, MissingDataError
 from valuesim_dspy.lm import MeteredLM, describe_error, make_lm, preflight, require_consent
-from valuesim_dspy.preflight import scrub
+from valuesim_dspy.preflight import hush, scrub
 
 CANARY = "canary-0123456789"
 FAR = LMRole(model="openai/m", api_base="https://far.example.org/v1")
@@ -69,14 +69,48 @@ def test_an_unknown_model_is_told() -> None:
         preflight(remote(server.url))
 
 
-@pytest.mark.parametrize("answer", [500, b"<html>a web page</html>", b'{"object": "list"}'])
-def test_a_host_of_another_kind_is_told(answer: int | bytes) -> None:
-    """Errors and bodies that are no completions are told once, without retries."""
+@pytest.mark.parametrize("answer", [b"<html>a web page</html>", b'{"object": "list"}'])
+def test_a_host_of_another_kind_is_told(answer: bytes) -> None:
+    """Bodies that are no completions are told once, without retries."""
     told = r"^task_lm: .* does not answer as a model should"
     server = LoopbackServer(answer=lambda _: answer)
     with server, pytest.raises(ConfigError, match=told):
         preflight(remote(server.url))
     assert len(server.requests) == 1
+
+
+def test_a_host_that_fails_by_itself_is_told() -> None:
+    """The address and the model's name are not to blame."""
+    with LoopbackServer(answer=lambda _: 500) as server, pytest.raises(ConfigError) as caught:
+        preflight(remote(server.url))
+    assert str(caught.value).startswith(f"task_lm: {server.host} fails by itself (LMServerError (5")
+    assert "api_base" not in str(caught.value) and len(server.requests) == 1
+
+
+@pytest.mark.parametrize("variable", ["HTTP_PROXY", "ALL_PROXY"])
+def test_a_dead_proxy_is_named_without_its_password(
+    monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    """It is the proxy that cannot be reached, and not the host."""
+    monkeypatch.setenv(variable, "http://me:canary99@127.0.0.1:1")
+    with pytest.raises(ConfigError, match=r"through the proxy 127\.0\.0\.1:1 of the") as caught:
+        preflight(remote("http://192.0.2.1:9/v1"))
+    assert "canary99" not in str(caught.value) and "me:" not in str(caught.value)
+
+
+def test_words_that_were_sent_are_found_in_any_writing() -> None:
+    """Four words, or four letters of a writing without spaces; fewer are anybody's."""
+    told = "its text repeats the prompt"
+    for text, prompt, hushed in (
+        ("no: I LIVE, in Tokyo", "People say I live in Kyoto.", False),
+        ("no: I LIVE, in old Kyoto", "People say: I live in old Kyoto.", True),
+        ("誤り 京都に住んでいます", "私は京都に住んでいます", True),
+        ("too many requests", "too many", False),
+    ):
+        cause, error = ValueError(text), dspy.LMServerError(text, status=500)
+        error.__cause__ = cause
+        hush(error, prompt)
+        assert (told in str(error), told in str(cause)) == (hushed, hushed)
 
 
 def test_a_busy_host_is_there(caplog: pytest.LogCaptureFixture) -> None:

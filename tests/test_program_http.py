@@ -13,7 +13,7 @@ from benchmarks.prefix_share import (
     predictor_of,
 )
 from valuesim_dspy.cache import ResponseCache
-from valuesim_dspy.errors import MissingDataError
+from valuesim_dspy.errors import ConfigError, MissingDataError
 from valuesim_dspy.lm import make_lm
 from valuesim_dspy.loop import answer_cases
 from valuesim_dspy.outcomes import Outcome
@@ -185,13 +185,13 @@ def test_a_refused_key_ends_the_run_and_is_never_shown(engine: str) -> None:
     assert "\n" not in message
 
 
-def test_a_server_that_is_not_there_fails_each_case() -> None:
-    """A refused connection is a counted failure with a reason."""
+def test_a_server_that_is_not_there_ends_the_run() -> None:
+    """A refused connection is no failure of a case."""
     with LoopbackServer(GOOD) as server:
         pass
-    (outcome,) = ask(server, ValueSim("single"), "Q69", num_retries=0)
-    assert outcome.status == "failed" and outcome.reason.startswith("LMTransportError")
-    assert "\n" not in outcome.reason and KEY not in outcome.reason
+    with pytest.raises(ConfigError, match="cannot be reached") as caught:
+        ask(server, ValueSim("single"), "Q69", num_retries=0)
+    assert "\n" not in str(caught.value) and KEY not in str(caught.value)
 
 
 def test_a_wait_that_the_server_asks_for_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:

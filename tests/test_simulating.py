@@ -128,7 +128,7 @@ def test_limits_and_budgets_are_options_and_settings() -> None:
         (["--shard", "3/2"], "no part of a run"),
         (["--workers", "2"], "--workers: at least 1, with --engine ray"),
         (["--engine", "ray", "--workers", "0"], "--workers"),
-        (["--together", "2", "--program", "single"], "--together: questions are asked together"),
+        (["--together", "2", "--program", "single"], "--together: is a program of its own"),
         (["--program", "together"], 'needs `together`: "battery" or a number'),
         (["--api-base", "http://me:pass@10.0.0.1/v1", "--model", "openai/x"], "credentials"),
     ],
@@ -213,12 +213,42 @@ def test_labels_of_a_wording_of_ones_own_are_merged(
     assert set(labels) <= {"Yes indeed", "Beware"} and len(labels) == 4
 
 
-def test_a_part_without_people_is_refused(
+def test_a_part_without_people_is_done(
     survey: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """There are more parts than people."""
-    assert run(survey, tmp_path / "a.csv", "--questions", "Q57", "--shard", "5/5") == 2
-    assert "no respondent is in part 5/5" in capsys.readouterr().err
+    """There are more parts than people: the others can be merged all the same."""
+    assert run(survey, tmp_path / "a.csv", "--questions", "Q57", "--shard", "5/5") == 0
+    assert "nobody is in part 5/5" in capsys.readouterr().out
+    assert list(tmp_path.glob("*.journal")) == []
+
+
+def test_another_division_beside_a_run_is_refused(
+    survey: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before anything is paid: it could not be merged."""
+    out = tmp_path / "a.csv"
+    assert run(survey, out, "--questions", "Q57", "--shard", "1/2") == 0
+    for other in (["--shard", "1/3"], []):
+        assert run(survey, out, "--questions", "Q57", *other) == 2
+        assert "beside" in capsys.readouterr().err
+    assert run(survey, out, "--questions", "Q57", "--shard", "2/2") == 0
+    out.write_text("my own file\n")
+    assert main(["merge", "--out", str(out)]) == 2 and out.read_text() == "my own file\n"
+    assert "no simulation wrote it" in capsys.readouterr().err
+    out.unlink()
+    assert main(["merge", "--out", str(out)]) == 0 == main(["merge", "--out", str(out)])
+
+
+def test_numbers_of_interviews_are_not_promised_to_parts(
+    survey: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Merging does without the survey; an empty question is told, too."""
+    words = ["--questions", "Q57", "--shard", "1/2", "--ids"]
+    assert run(survey, tmp_path / "a.csv", *words) == 2
+    assert "--ids: parts are merged without the survey" in capsys.readouterr().err
+    words = ["--text", "", "--option", "Yes", "--option", "No"]
+    assert run(survey, tmp_path / "a.csv", *words) == 2
+    assert "--text: is empty" in capsys.readouterr().err
 
 
 def test_merging_what_was_never_run_is_refused(

@@ -32,7 +32,8 @@ from valuesim_dspy.outcomes import Outcome
 from valuesim_dspy.plan import open_plan
 from valuesim_dspy.program import ValueSim
 from valuesim_dspy.roles import LMRole
-from valuesim_dspy.simulation import INTERRUPTED, Simulation, run_simulation, status_lines
+from valuesim_dspy.sharding import status_lines
+from valuesim_dspy.simulation import INTERRUPTED, Simulation, run_simulation
 from valuesim_dspy.usage import Meter, Usage
 
 ELSEWHERE = LMRole(model="openai/x", api_base="http://10.0.0.1/v1")
@@ -130,7 +131,7 @@ def test_ctrl_c_keeps_what_was_answered(
     assert status == INTERRUPTED == 130
     told = capsys.readouterr().err
     assert "stopped: 11 of 16 rows are left" in told and "the same command goes on" in told
-    assert said[-3:][0] == "rows: answered 5 (100.0%)" and not given.out.exists()
+    assert said[-3:][0] == "rows: 5 of 16: answered 5 (100.0%)" and not given.out.exists()
     assert run(given)[0] == 0
     run(small(survey, tmp_path / "b.csv"))
     frames = [pd.read_csv(tmp_path / name) for name in ("a.csv", "b.csv")]
@@ -150,7 +151,7 @@ def test_a_budgets_end_is_told_and_taken_up(
     assert told.startswith("the budget of 6 calls is spent (6); 10 of 16 rows are left")
     assert told.endswith("the same command goes on") and "larger" not in told
     assert capsys.readouterr().err == ""
-    assert "rows: answered 6 (100.0%)" in said and said[-1].startswith("paid: 6 calls")
+    assert "rows: 6 of 16: answered 6 (100.0%)" in said and said[-1].startswith("paid: 6 calls")
     with pytest.raises(BudgetExceededError, match="4 of 16 rows are left"):
         run(given)
     assert run(given)[0] == 0 and len(engine.requests) == 16
@@ -436,6 +437,7 @@ def test_the_ray_engine_gets_the_same_plan_and_journal(
             outcome = Outcome("abc", "Q57", None, 1, "answered")
             journal.add(number, outcome)
             known["meter"].record(Usage(2, 50, usd=None), paid=True)
+            known["traffic"].prefixes.sent("the same")
             known["on_outcome"](outcome)
 
     monkeypatch.setattr("valuesim_dspy.ray_engine.run_on_ray", run_on_ray)
@@ -446,6 +448,7 @@ def test_the_ray_engine_gets_the_same_plan_and_journal(
     assert seen["meter"].budget.calls == 99
     paid = next(line for line in said if line.startswith("paid: "))
     assert paid.startswith("paid: 32 calls, 800 tokens, price unknown")
+    assert [line for line in said if line.startswith("94% of what was sent begins like")]
     assert len(pd.read_csv(given.out)) == len(QUESTIONS) * 4
 
 
@@ -465,7 +468,7 @@ def test_reasons_are_told_over_all_parts(tmp_path: Path) -> None:
     for part in parts:
         part.close()
     with Journal.open(tmp_path / "empty", {}, 3) as empty:
-        assert status_lines([empty]) == ["rows: none"]
+        assert status_lines([empty]) == ["rows: 0 of 3: none"]
 
 
 def test_what_is_no_option_is_one_reason_whatever_the_question(tmp_path: Path) -> None:

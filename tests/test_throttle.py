@@ -250,8 +250,11 @@ def test_an_error_of_the_whole_run_reaches_all_who_wait() -> None:
 
 
 def test_an_endpoint_is_dead_after_so_many_failures_in_a_row() -> None:
-    """Twice the calls in flight, at least twenty, and any success starts the count again."""
-    small, large = made(in_flight=4), made(in_flight=50)
+    """Twice the calls under way, at least twenty, and any success starts the count again."""
+    small, large, idle = made(in_flight=4), made(in_flight=50), made(in_flight=4096)
+    for slot in [large.take() for _ in range(50)]:
+        large.give_back(slot)
+    assert (small.patience, large.patience, idle.patience) == (20, 100, 20)
     assert [small.failed() for _ in range(20)] == [False] * 19 + [True]
     assert [large.failed() for _ in range(100)] == [False] * 99 + [True]
     large.succeeded(large.take())

@@ -6,6 +6,7 @@ import csv
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,6 +69,31 @@ def check_output(out: Path, journal: Path | None = None) -> Path:
         why = f"is that of {others[0].name}" if others else "no simulation wrote it"
         raise ConfigError(f"{out} is there already and {why}; give another name", key="--out")
     return out
+
+
+def check_merged(out: Path) -> None:
+    """Refuse to write over a file that no simulation wrote.
+
+    Raises:
+        ConfigError: There is such a file.
+    """
+    with suppress(FileNotFoundError), out.open("rb") as file:
+        if out.suffix.lower() == ".csv":
+            is_ours = file.readline().startswith(b"respondent,")
+        else:
+            is_ours = _is_ours(out)
+        if not is_ours:
+            raise ConfigError(f"{out} is there and no simulation wrote it", key="--out")
+
+
+def _is_ours(out: Path) -> bool:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return b"valuesim.arguments" in (pq.read_schema(out).metadata or {})
+    except pa.ArrowInvalid:
+        return False
 
 
 def write_answers(

@@ -49,6 +49,8 @@ class CallScope:
         usd: What the samples fetched so far cost, where the engine knows it.
         samples: Those fetched so far, which another attempt need not pay for again.
         at: The number of the sample the engine is asked for next.
+        received: Called by an engine that keeps samples when it has read one, before anything
+            is made of it: the endpoint is free for another call.
     """
 
     endpoint: str = ""
@@ -63,6 +65,7 @@ class CallScope:
     usd: float | None = None
     samples: list[Any] = field(default_factory=list)
     at: int = 0
+    received: Callable[[], None] = lambda: None
     on_close: list[Callable[[], None]] = field(default_factory=list)
 
     def saw(self, reported: Reported, *, hit: bool) -> None:

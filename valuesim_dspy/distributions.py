@@ -14,11 +14,11 @@ from valuesim_dspy.errors import InvalidAnswerError, PredictionError
 from valuesim_dspy.modules import (
     DEMO_FACTS,
     RETRIES,
-    RETRY_TEMPERATURE,
     Answerer,
     Inputs,
     chat_adapter,
     condense,
+    varied,
 )
 from valuesim_dspy.signatures import AnswerDirectly, answering_alone
 from valuesim_dspy.survey.codebook import Question
@@ -224,11 +224,11 @@ class VerbalisedDistribution(dspy.Module):
     def _estimate(self, question: Question, wanted: Inputs) -> tuple[Shares, str]:
         reply: object = ""
         for attempt in range(self.retries + 1):
-            again = {"rollout_id": attempt, "temperature": RETRY_TEMPERATURE}
+            again = varied(attempt, self.retries)
             adapter = dspy.settings.adapter or chat_adapter()
             try:
                 with dspy.context(trace=None, adapter=adapter):
-                    said = self.probabilities(**wanted, config=again if attempt else {})
+                    said = self.probabilities(**wanted, config=again)
                 reply = said.probabilities
                 return read_chances(question, reply), str(said.get("analysis", ""))
             except AdapterParseError as error:

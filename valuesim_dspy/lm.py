@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import proxy_bypass
 
 import dspy
 from dspy.clients.backend_selection import CLIENT_KEYS
@@ -11,10 +13,10 @@ from dspy.clients.backend_selection import CLIENT_KEYS
 from valuesim_dspy.errors import ConfigError, MissingDataError
 from valuesim_dspy.limits import Limits
 from valuesim_dspy.metered import MeteredLM
-from valuesim_dspy.native import native_engine
+from valuesim_dspy.native import behind_proxy, native_engine
 from valuesim_dspy.preflight import describe_error, preflight, require_consent
 from valuesim_dspy.retrying import Pauses
-from valuesim_dspy.roles import LMRole
+from valuesim_dspy.roles import LMRole, is_here
 from valuesim_dspy.usage import Budget, Meter, Usage
 
 __all__ = [
@@ -65,17 +67,38 @@ def make_lm(
     if address := role.address:
         # Said, also where the environment gives it: clients do not agree on which variable wins.
         settings["api_base"] = address
+        _keep_here(address)
     if key := _key(role, name):
         settings["api_key"] = key
     known: dict[str, Any] = {"name": name, "meter": meter, "limits": limits, "pauses": pauses}
     try:
         native = native_engine(role, limits or Limits(), settings)
         if native is None:
+            _check_name(role, name)
             return MeteredLM(role, **known, engine=role.engine, **settings)
         rest = {key: value for key, value in settings.items() if key not in CLIENT_KEYS}
         return MeteredLM(role, **known, engine=native, async_engine=native.asynchronous(), **rest)
     except (dspy.LMError, TypeError, ValueError) as error:
         raise ConfigError(describe_error(error), key=name) from error
+
+
+def _check_name(role: LMRole, name: str) -> None:
+    """Refuse a bare name that DSPy does not know; LiteLLM would look for it for seconds."""
+    if "/" in role.model or role.address or role.engine != "auto":
+        return
+    if native_engine(role, Limits(), {}) is None:
+        message = f"{role.model} names no provider; give provider/model, for example "
+        raise ConfigError(f"{message}openai/gpt-4o-mini", key=f"{name}.model")
+
+
+def _keep_here(address: str) -> None:
+    """Let no client put a proxy of the environment before an address on this machine."""
+    host = urlsplit(address).hostname or ""
+    if not behind_proxy() or not is_here(address) or proxy_bypass(host):
+        return
+    # Clients differ in which of the two they read.
+    for name in ("NO_PROXY", "no_proxy"):
+        os.environ[name] = ",".join(filter(None, (os.environ.get(name), host)))
 
 
 def _in_process(

@@ -17,17 +17,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import dspy
 
 from valuesim_dspy.callscope import stopped_by
-from valuesim_dspy.errors import (
-    BudgetExceededError,
-    ConfigError,
-    InvalidAnswerError,
-    MissingDataError,
-    ValueSimError,
-)
+from valuesim_dspy.errors import InvalidAnswerError, ValueSimError
 from valuesim_dspy.fidelity import backstory_fidelity
 from valuesim_dspy.lm import MeteredLM, describe_error
 from valuesim_dspy.outcomes import Outcome
 from valuesim_dspy.panel import calls_in_flight, spare_threads
+from valuesim_dspy.preflight import STOPS as STOPS
+from valuesim_dspy.throttle import StoppedError
 
 if TYPE_CHECKING:
     from valuesim_dspy.case import Case, Profile
@@ -44,9 +40,6 @@ RUN = 4
 """Words in a row that an error and a fact may not share: a server may echo what it was sent."""
 
 _WORD = re.compile(r"\w+")
-
-STOPS = (BudgetExceededError, ConfigError, MissingDataError)
-"""Errors that concern the whole run: they end it, everything else fails one case."""
 
 
 def stream_cases(
@@ -193,7 +186,9 @@ def _at_once(
                 if failure := ended.exception():
                     stop.set()
                     pool.shutdown(wait=False, cancel_futures=True)
-                    error = error or failure
+                    # What the others were stopped by, and not that they were.
+                    if error is None or isinstance(error, StoppedError):
+                        error = failure
                 else:
                     yield number, ended.result()
         except BaseException:
@@ -229,6 +224,8 @@ def _guarded(
             prediction = program(case=case)
         known |= _success(prediction, faithful(case.profile, prediction))
     except STOPS:
+        # Here, and not where outcomes are read: until then this thread would begin other cases.
+        stop.set()
         raise
     except InvalidAnswerError as error:
         reason = f"{error.question}: no attempt gave one of the codes offered"

@@ -17,7 +17,7 @@ from valuesim_dspy.limits import Limits
 from valuesim_dspy.native import NativeEngine, connection_of
 from valuesim_dspy.paying import NoSlotError, PaidCall, planned
 from valuesim_dspy.prefixes import Prefixes, cached_tokens
-from valuesim_dspy.preflight import scrub
+from valuesim_dspy.preflight import hush, scrub
 from valuesim_dspy.retrying import Attempts, Pauses
 from valuesim_dspy.roles import LMRole, endpoint_identity, is_secret_name
 from valuesim_dspy.throttle import Slot, Throttle
@@ -238,7 +238,7 @@ class MeteredLM(dspy.LM):
         settings = {**kwargs, "cache": cached}
         call = PaidCall(self, scope, Usage(), text, settings, attempts, slot=slot)
         scope.endpoint, scope.seconds = self._endpoint, self.seconds
-        scope.before_paying = call.reserve
+        scope.before_paying, scope.received = call.reserve, call.received
         scope.on_close.append(call.release)
         with call_scope(scope):
             call.planned = planned(self, text, kwargs)
@@ -252,6 +252,7 @@ class MeteredLM(dspy.LM):
                 except Exception as error:
                     self.meter.fail()
                     scrub(error, self.connection.get("api_key"))
+                    hush(error, text)
                     raise
 
     @property

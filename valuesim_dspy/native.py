@@ -33,7 +33,7 @@ from valuesim_dspy.bounded import BoundedAsyncTransport, BoundedTransport, allow
 from valuesim_dspy.callscope import Shared, current_call
 from valuesim_dspy.limits import Limits
 from valuesim_dspy.prefixes import marked, takes_marks
-from valuesim_dspy.roles import LMRole
+from valuesim_dspy.roles import LMRole, is_here
 
 __all__ = ["AsyncNativeEngine", "NativeEngine", "connection_of", "native_engine"]
 
@@ -68,9 +68,16 @@ def native_engine(role: LMRole, limits: Limits, settings: Mapping[str, Any]) -> 
     return NativeEngine(role, limits, dict(selected.clients), probe.model_type)
 
 
-def behind_proxy() -> bool:
-    """Whether the environment names a proxy; looking for it again in every call takes long."""
-    return any(name.lower().endswith("_proxy") for name in os.environ)
+def behind_proxy(address: str | None = None) -> bool:
+    """Whether the environment names a proxy; looking for it again in every call takes long.
+
+    Args:
+        address: What is asked; no proxy comes before what is on this machine.
+    """
+    named = (name.lower() for name in os.environ)
+    return not is_here(address) and any(
+        name.endswith("_proxy") and name != "no_proxy" for name in named
+    )
 
 
 class _Native(Shared):
@@ -84,6 +91,7 @@ class _Native(Shared):
         probe = LM15Engine(RouterConfig(env={}), model_type=model_type)
         self.route = probe.resolve(role.model)
         self.marks = role.prompt_cache and takes_marks(self.route)
+        self.proxied = behind_proxy(clients.get("api_base") or clients.get("base_url"))
         self._unpriced: set[str] = set()
 
     def config(self, transport: Any) -> Any:
@@ -101,8 +109,7 @@ class _Native(Shared):
 
     def finished(self, request: Request, response: Response) -> Response:
         """Keep a sample and its price, and count tokens as all providers' are counted."""
-        cost = self._price(request, response)
-        told = usage_dict(response, self.route.provider)
+        told, answer = usage_dict(response, self.route.provider), response
         usage = replace(
             response.usage,
             input_tokens=told.get("prompt_tokens"),
@@ -110,11 +117,14 @@ class _Native(Shared):
         )
         response = replace(response, usage=usage)
         scope = current_call()
-        if scope is not None:
-            known = scope.usd is not None or not scope.samples
-            scope.usd = (scope.usd or 0.0) + cost if known and cost is not None else None
-            scope.samples.append(response)
-            scope.at += 1
+        if scope is None:
+            return response
+        known = scope.usd is not None or not scope.samples
+        scope.samples.append(response)
+        scope.at += 1
+        scope.received()
+        cost = self._price(request, answer)
+        scope.usd = (scope.usd or 0.0) + cost if known and cost is not None else None
         return response
 
     def _price(self, request: Request, response: Response) -> float | None:
@@ -151,7 +161,7 @@ class NativeEngine(_Native):
         transport = BoundedTransport(
             seconds=self.role.timeout,
             max_connections=self.limits.in_flight + 8,
-            trust_env=behind_proxy(),
+            trust_env=self.proxied,
         )
         self._transport = transport
         self._engine = LM15Engine(self.config(transport), model_type=self.model_type)
@@ -257,7 +267,7 @@ class AsyncNativeEngine(_Native):
                     connect_timeout=min(10.0, seconds),
                     read_timeout=seconds,
                     write_timeout=seconds,
-                    trust_env=behind_proxy(),
+                    trust_env=self.proxied,
                 )
                 self._engines[loop] = AsyncLM15Engine(
                     self.config(transport), model_type=self.model_type

@@ -13,8 +13,8 @@ from typing import Any
 import dspy
 
 from valuesim_dspy.case import Case, plain_text
-from valuesim_dspy.errors import PredictionError
 from valuesim_dspy.modules import DEMO_FACTS, Answerer, Inputs
+from valuesim_dspy.preflight import STOPS
 from valuesim_dspy.survey.codebook import Question
 
 Reading = tuple[dspy.Prediction, list[Any]]
@@ -101,7 +101,7 @@ class PerspectivePanel(dspy.Module):
         errors = [error for future in waiting.values() if (error := future.exception())]
         if errors:
             # What ends the run goes before what fails this case alone.
-            raise min(errors, key=lambda error: isinstance(error, PredictionError))
+            raise min(errors, key=lambda error: not isinstance(error, STOPS))
         results = {name: future.result() for name, future in waiting.items()}
         if dspy.settings.trace is not None:
             for _, steps in results.values():

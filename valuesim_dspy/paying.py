@@ -4,19 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import dspy
 
 from valuesim_dspy.callscope import CallScope, Reported, is_stopping, predictor_name
 from valuesim_dspy.errors import ConfigError, ValueSimError
-from valuesim_dspy.preflight import dead, ends_run, explained, is_fault, scrub
+from valuesim_dspy.preflight import (
+    dead,
+    ends_run,
+    explained,
+    hush,
+    is_fault,
+    is_unreachable,
+    lost,
+    scrub,
+)
 from valuesim_dspy.retrying import Attempts, describe_kind
 from valuesim_dspy.throttle import Slot, StoppedError
 from valuesim_dspy.usage import Usage, estimate_tokens, text_of
 
 if TYPE_CHECKING:
     from valuesim_dspy.metered import MeteredLM
+
+
+LOST = 2
+"""Attempts of one call that find nobody there, after which its last one ends the run."""
 
 
 class NoSlotError(Exception):
@@ -46,6 +59,9 @@ class PaidCall:
         slot: Its turn, while an attempt is under way.
         told: Until when the endpoint asked it to wait, where it did.
         got: Samples that came before the last failure.
+        lost: Attempts in a row, up to the last one, that found nobody there while the endpoint
+            answered no other call.
+        answers: What the throttle had counted when the first of these began.
     """
 
     lm: MeteredLM
@@ -58,6 +74,8 @@ class PaidCall:
     slot: Slot | None = None
     told: float = 0.0
     got: int = 0
+    lost: int = 0
+    answers: int = 0
 
     def reserve(self) -> None:
         """Wait for a turn and take a place in the budget; before every paid attempt.
@@ -76,9 +94,26 @@ class PaidCall:
             self.slot = take(tokens, self.told)
             if self.slot is None:
                 raise NoSlotError(tokens)
+        if throttle is not None and throttle.answers != self.answers:
+            self.lost, self.answers = 0, throttle.answers
         if not self.reserved:
             self.lm.meter.reserve(self.planned)
             self.reserved = True
+
+    def received(self) -> None:
+        """Give the turn back once all samples were read: making an answer of them takes none."""
+        samples = self.scope.samples
+        if self.slot is None or self.lm.throttle is None or len(samples) < self.planned.calls:
+            return
+        self.lm.throttle.succeeded(self.slot)
+        self.rest(sum(map(self._tokens, samples)), len(samples))
+
+    def _tokens(self, sample: Any) -> int:
+        read, written = sample.usage.input_tokens, sample.usage.output_tokens
+        if read is None or written is None:
+            asked = self.planned.prompt_tokens // max(1, self.planned.calls)
+            return asked + estimate_tokens(sample.text or "")
+        return int(read + written)
 
     def rest(self, used: int | None = None, calls: int = 1) -> None:
         """Give the turn back, and say what it took."""
@@ -104,34 +139,46 @@ class PaidCall:
             ConfigError: The endpoint is dead, or does not know the model.
             MissingDataError: The key is absent or refused.
         """
-        # Before anything is told of it: a server may repeat the key.
+        # Before anything is told of it: a server may repeat the key, or what it was asked.
         scrub(error, self.lm.connection.get("api_key"))
+        hush(error, self.text)
         stop = self._stop(error)
         if stop is not None:
-            if self.lm.throttle is not None:
-                self.lm.throttle.stop(stop)
-            self.lm.meter.fail()
-            raise stop from error
+            self._end(stop, error)
         if len(self.scope.samples) > self.got:
             # Some of several samples came: the others have all their attempts before them.
             self.got, self.attempts.failed = len(self.scope.samples), 0
         seconds = self.attempts.again(error)
+        if seconds is None and self._deserted():
+            self._end(lost(self.lm, error, self.lost), error)
         if seconds is not None and self.lm.throttle is not None:
             self.lm.throttle.tried_again()
         self.scope.at = 0
         return seconds
 
+    def _end(self, stop: ValueSimError, error: dspy.LMError) -> NoReturn:
+        if self.lm.throttle is not None:
+            self.lm.throttle.stop(stop)
+        self.lm.meter.fail()
+        raise stop from error
+
+    def _deserted(self) -> bool:
+        """Whether nobody was there, again and again, and nobody answered another call since."""
+        throttle, enough = self.lm.throttle, min(LOST, 1 + self.attempts.bound)
+        return throttle is not None and self.lost >= enough and throttle.answers == self.answers
+
     def _stop(self, error: dspy.LMError) -> ValueSimError | None:
         throttle = self.lm.throttle
         if throttle is None:
             return None
+        self.lost = self.lost + 1 if is_unreachable(error) else 0
         ends = ends_run(error)
         if ends or (ends is None and throttle.denied()):
             return explained(self.lm, error)
         if isinstance(error, dspy.LMRateLimitError) and self.slot is not None:
             throttle.refused(self.slot, error.retry_after)
         if is_fault(error) and throttle.failed():
-            return dead(self.lm, describe_kind(error), throttle.patience)
+            return dead(self.lm, describe_kind(error), throttle.failures)
         return None
 
     def answered(self, outputs: Any) -> Any:

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
+import re
+import socket
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import dspy
+from dspy._vendor.lm15.transports import ConnectError
 from dspy.utils.exceptions import AdapterParseError
 
-from valuesim_dspy.errors import ConfigError, MissingDataError, ValueSimError
-from valuesim_dspy.roles import Endpoint, blank_secrets
+from valuesim_dspy.errors import (
+    BudgetExceededError,
+    ConfigError,
+    MissingDataError,
+    ValueSimError,
+)
+from valuesim_dspy.roles import Endpoint, blank_secrets, is_here
 
 if TYPE_CHECKING:
     from valuesim_dspy.metered import MeteredLM
@@ -18,6 +28,17 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 TRIAL_SECONDS = 30.0
+
+STOPS = (BudgetExceededError, ConfigError, MissingDataError)
+"""Errors that concern the whole run: they end it, everything else fails one case."""
+
+RUN = 4
+"""Words in a row that an error may not share with what was sent: a server may echo it."""
+
+# Of writing without spaces, each letter counts as a word.
+_WORD = re.compile(
+    "[\u0e00-\u0e7f\u3040-\u9fff\uac00-\ud7af]|[^\\W\u0e00-\u0e7f\u3040-\u9fff\uac00-\ud7af]+"
+)
 
 
 def require_consent(
@@ -61,15 +82,47 @@ def describe_error(error: BaseException) -> str:
 
 def scrub(error: BaseException, *known: str | None) -> None:
     """Blank keys in the texts of an error and of the errors that led to it, in place."""
-    seen: set[int] = set()
-    now: BaseException | None = error
-    while now is not None and id(now) not in seen:
-        seen.add(id(now))
+    for now in _line_of(error):
         now.args = tuple(
             blank_secrets(item, *known) if isinstance(item, str) else item for item in now.args
         )
         if isinstance(getattr(now, "message", None), str):
             now.message = blank_secrets(now.message, *known)  # type: ignore[attr-defined]
+
+
+def hush(error: BaseException, prompt: str) -> None:
+    """Replace texts of an error, and of those that led to it, that repeat what was sent.
+
+    Args:
+        error: What an endpoint's reply or its client raised.
+        prompt: What was sent, which may tell of a person.
+    """
+    sent: set[tuple[str, ...]] | None = None
+    for each in _line_of(error):
+        message = getattr(each, "message", None)
+        texts = [text for text in (*each.args, message) if isinstance(text, str)]
+        if texts and sent is None:
+            sent = set(_runs(prompt))
+        if sent and any(not sent.isdisjoint(_runs(text)) for text in texts):
+            each.args = tuple(_HUSHED if isinstance(arg, str) else arg for arg in each.args)
+            if isinstance(message, str):
+                each.message = _HUSHED  # type: ignore[attr-defined]
+
+
+_HUSHED = "its text repeats the prompt"
+
+
+def _runs(text: str) -> Iterator[tuple[str, ...]]:
+    words = _WORD.findall(text.lower())
+    return zip(*(words[start:] for start in range(RUN)), strict=False)
+
+
+def _line_of(error: BaseException) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    now: BaseException | None = error
+    while now is not None and id(now) not in seen:
+        seen.add(id(now))
+        yield now
         now = now.__cause__ or now.__context__
 
 
@@ -129,6 +182,45 @@ def is_fault(error: Exception) -> bool:
     )
 
 
+def is_unreachable(error: BaseException) -> bool:
+    """Whether no connection came about, so that nothing was sent: refused, no way, no such name."""
+    known = (ConnectError, ConnectionRefusedError, socket.gaierror)
+    # LiteLLM's clients are not imported to know their errors.
+    names = {"ConnectError", "ConnectTimeout", "ClientConnectorError"}
+    return any(isinstance(e, known) or type(e).__name__ in names for e in _line_of(error))
+
+
+def proxy_of(role: Endpoint) -> str:
+    """Say which proxy of the environment comes before an endpoint, without credentials, or ""."""
+    address = urlsplit(role.address or f"https://{role.host}")
+    known = getproxies()
+    proxy = known.get(address.scheme) or known.get("all")
+    if not proxy or is_here(role.address) or proxy_bypass(address.hostname or ""):
+        return ""
+    place = urlsplit(proxy if "://" in proxy else f"http://{proxy}").netloc.rpartition("@")[2]
+    return f" through the proxy {place} of the environment"
+
+
+def lost(lm: MeteredLM, error: dspy.LMError, failures: int) -> ConfigError:
+    """Return the error that ends a run at whose endpoint nobody is, or is any more.
+
+    Args:
+        lm: The model.
+        error: What the last attempt of a call ended in.
+        failures: How many of its attempts could not connect.
+    """
+    if lm.throttle is not None and lm.throttle.answers:
+        return dead(lm, describe_error(error), failures)
+    return _unreached(lm, describe_error(error))
+
+
+def _unreached(lm: MeteredLM, reason: str) -> ConfigError:
+    proxy = proxy_of(lm.role)
+    do = "check the proxy, or put the host in NO_PROXY" if proxy else "check that it runs"
+    told = f"cannot be reached{proxy} ({reason}); {do} and that api_base is right"
+    return ConfigError(f"{lm.role.host} {told}", key=f"{lm.name}.api_base")
+
+
 def dead(lm: MeteredLM, last: str, failures: int) -> ConfigError:
     """Return the error that ends a run whose endpoint stopped answering.
 
@@ -138,8 +230,9 @@ def dead(lm: MeteredLM, last: str, failures: int) -> ConfigError:
         failures: How many attempts failed in a row.
     """
     return ConfigError(
-        f"{lm.role.host} does not answer any more: {failures} attempts in a row failed, the last "
-        f"one with {last}; what was done is kept, run the same command again when it answers",
+        f"{lm.role.host} does not answer any more{proxy_of(lm.role)}: {failures} attempts in a row "
+        f"failed, the last one with {last}; what was done is kept, run the same command again "
+        "when it answers",
         key=lm.name,
     )
 
@@ -169,10 +262,10 @@ def explained(lm: MeteredLM, error: dspy.LMError) -> ValueSimError:
             key=f"{lm.name}.model",
         )
     if isinstance(error, dspy.LMTransportError | dspy.LMTimeoutError):
-        return ConfigError(
-            f"{host} cannot be reached ({reason}); check that it runs and that api_base is right",
-            key=f"{lm.name}.api_base",
-        )
+        return _unreached(lm, reason)
+    if (error.status or 0) >= 500:
+        told = f"{host} fails by itself{proxy_of(lm.role)} ({reason})"
+        return ConfigError(f"{told}; look into its log, and try again later", key=lm.name)
     return ConfigError(_NO_MODEL.format(host, reason), key=lm.name)
 
 

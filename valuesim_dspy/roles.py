@@ -147,7 +147,9 @@ def endpoint_identity(address: str | None) -> str:
     return f"{parts.scheme.lower()}://{host}:{port}{parts.path.rstrip('/')}"
 
 
-def _is_loopback(hostname: str) -> bool:
+def is_here(address: str | None) -> bool:
+    """Whether an address is a loopback one, which leads nowhere but to this machine."""
+    hostname = urlsplit(address or "").hostname or ""
     if hostname == "localhost" or hostname.endswith(".localhost"):
         return True
     try:
@@ -216,9 +218,7 @@ class Endpoint(Settings):
     @property
     def local(self) -> bool:
         """Whether nothing leaves this machine: in the process, or a loopback address."""
-        if self.in_process:
-            return True
-        return bool(self.address) and _is_loopback(urlsplit(self.address or "").hostname or "")
+        return self.in_process or is_here(self.address)
 
 
 class LMRole(Endpoint):

@@ -92,7 +92,7 @@ def journals_beside(out: Path) -> list[Path]:
 def status_lines(journals: Sequence[Journal]) -> list[str]:
     """Return how many rows are of which status, and why rows have no answer, most often first."""
     counts = {name: sum(j.counts().get(name, 0) for j in journals) for name in STATUSES}
-    rows = sum(counts.values())
+    rows, expected = sum(counts.values()), sum(journal.expected for journal in journals)
     parts = [f"{name} {n:,} ({n / rows:.1%})" for name, n in counts.items() if n]
     reasons: Counter[tuple[str, str]] = Counter()
     for journal in journals:
@@ -101,9 +101,19 @@ def status_lines(journals: Sequence[Journal]) -> list[str]:
             told = why.partition(": ")[2] if status == "invalid" else why
             reasons[status, told or why] += n
     return [
-        f"rows: {', '.join(parts) or 'none'}",
+        f"rows: {f'{rows:,} of {expected:,}: ' if rows < expected else ''}"
+        f"{', '.join(parts) or 'none'}",
         *(f"  {n:,} {status}: {why}" for (status, why), n in reasons.most_common(REASONS)),
     ]
+
+
+def left_line(journal: Journal) -> str:
+    """Return how many rows are left, and how to go on."""
+    rows = journal.expected - journal.count
+    return (
+        f"{rows:,} of {journal.expected:,} rows are left, the others are kept in {journal.path}; "
+        "the same command goes on"
+    )
 
 
 def _parts(out: Path) -> list[Shard]:
@@ -111,6 +121,26 @@ def _parts(out: Path) -> list[Shard]:
     folder = out.parent.iterdir() if out.parent.is_dir() else ()
     found = (match for path in folder if (match := name.fullmatch(path.name)))
     return sorted((Shard(int(match[1]), int(match[2])) for match in found), key=lambda s: s.index)
+
+
+def check_beside(out: Path, shard: Shard | None) -> None:
+    """Refuse to begin what could not be merged: journals of another division lie there.
+
+    Args:
+        out: The output.
+        shard: The part that is to be run; None for all.
+
+    Raises:
+        ConfigError: A journal of the whole run beside parts, or parts of another division.
+    """
+    whole, counts = journal_path(out).exists(), {part.of for part in _parts(out)}
+    if (whole and shard is not None) or counts - ({shard.of} if shard is not None else set()):
+        told = "the whole run" if whole else f"parts of {_listed(sorted(counts))}"
+        raise ConfigError(
+            f"beside {out} lies a journal of {told}, which cannot be merged with this; "
+            "give another name, or move it aside",
+            key="--out",
+        )
 
 
 def _shards(out: Path) -> list[Shard | None]:

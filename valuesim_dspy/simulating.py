@@ -53,7 +53,11 @@ def add_simulate_command(commands: Any) -> None:
     who.add_argument("--country", action="append", default=[], metavar="JPN", help="repeatable")
     what = parser.add_argument_group("the questions")
     what.add_argument(
-        "--questions", metavar="Q1,Q57-Q63,..", help="or all, battery:NAME, topic:NAME, in a list"
+        "--questions",
+        action="append",
+        default=[],
+        metavar="Q1,Q57-Q63,..",
+        help="or all, battery:NAME, topic:NAME, in a list",
     )
     what.add_argument("--text", dest="own", action=OwnAction, help="a question of your own ...")
     what.add_argument(
@@ -105,7 +109,7 @@ def _add_codebook(group: Any) -> None:
 
 
 def _add_model(how: Any) -> None:
-    how.add_argument("--program", default="full", help="a variant, a folder or runs:/<id>/program")
+    how.add_argument("--program", help="a variant (full), a folder or runs:/<id>/program")
     how.add_argument("--model", default="offline/lexical-1", help="any model string of LiteLLM")
     how.add_argument("--api-base", help="address of an OpenAI-compatible server")
     how.add_argument("--api-key-env", metavar="NAME", help="variable that holds the key")
@@ -151,6 +155,9 @@ def requested(args: argparse.Namespace) -> Simulation:
     from valuesim_dspy.simulation import Simulation
 
     config = _config(args)
+    if args.ids and args.shard:
+        told = "parts are merged without the survey: leave out --ids, or --shard"
+        raise ConfigError(told, key="--ids")
     if args.workers is not None and (args.engine != "ray" or args.workers < 1):
         raise ConfigError("at least 1, with --engine ray", key="--workers", value=args.workers)
     return Simulation(
@@ -174,7 +181,7 @@ def run_merge(args: argparse.Namespace) -> None:
     """
     from contextlib import ExitStack
 
-    from valuesim_dspy.answers_file import check_output, unlabelled, write_answers
+    from valuesim_dspy.answers_file import check_merged, check_output, unlabelled, write_answers
     from valuesim_dspy.sharding import open_all, status_lines
     from valuesim_dspy.survey.own_wording import open_codebook
 
@@ -183,6 +190,7 @@ def run_merge(args: argparse.Namespace) -> None:
     codebook = open_codebook(args.codebook or "wvs7", args.wording) if named else None
     with ExitStack() as stack:
         journals = open_all(args.out)
+        check_merged(args.out)
         for journal in journals:
             stack.enter_context(journal)
         write_answers(journals, args.out, codebook=codebook)
@@ -231,16 +239,21 @@ def _plan(args: argparse.Namespace, config: JobConfig) -> Plan:
     from valuesim_dspy.survey.own_wording import open_codebook
 
     codebook = open_codebook(args.codebook, args.wording)
-    asked: Sequence[str] = choose_questions(codebook, args.questions) if args.questions else ()
-    everything = "all" in [part.strip() for part in (args.questions or "").split(",")]
+    questions = ",".join(args.questions)
+    asked: Sequence[str] = choose_questions(codebook, questions) if questions else ()
+    everything = "all" in [part.strip() for part in questions.split(",")]
+    if args.together is not None and args.program is not None:
+        raise ConfigError("is a program of its own: leave out --program", key="--together")
     own = []
     for text, options in args.own or []:
         if len(options) < 2:
             raise ConfigError(f"{text!r} needs at least two, in their order", key="--option")
+        if not text.strip() or not all(option.strip() for option in options):
+            raise ConfigError("is empty: write the question and its options", key="--text")
         own.append(OwnQuestion(text=text, options=tuple(options)))
     try:
         return Plan(
-            program=args.program,
+            program=args.program or "full",
             survey=str(args.survey),
             codebook=args.codebook,
             wording=str(args.wording) if args.wording else None,

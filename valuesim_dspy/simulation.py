@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from valuesim_dspy.answers_file import check_output, write_answers
 from valuesim_dspy.cache import ResponseCache
@@ -30,10 +31,13 @@ from valuesim_dspy.modules import asked_again
 from valuesim_dspy.outcomes import Outcome
 from valuesim_dspy.plan import Opened, Plan, compiled_on, open_plan
 from valuesim_dspy.progress import Progress
-from valuesim_dspy.sharding import journal_path, status_lines
+from valuesim_dspy.sharding import check_beside, journal_path, left_line, status_lines
 from valuesim_dspy.simulate import run_rows
 from valuesim_dspy.store import cache_location
 from valuesim_dspy.usage import Budget, Meter
+
+if TYPE_CHECKING:
+    from valuesim_dspy.ray_engine import Traffic
 
 log = logging.getLogger(__name__)
 
@@ -90,14 +94,13 @@ def run_simulation(simulation: Simulation, *, say: Say = print) -> int:
         ProgramStateError: The program does not fit this code, or was compiled for another model.
     """
     check_output(simulation.out, simulation.journal)
+    check_beside(simulation.out, simulation.shard)
     opened = open_plan(simulation.plan)
-    at = [
-        i
-        for i in range(len(opened.positions))
-        if simulation.shard is None or simulation.shard.takes(i)
-    ]
+    shard = simulation.shard
+    at = [i for i in range(len(opened.positions)) if shard is None or shard.takes(i)]
     if not at:
-        raise ConfigError(f"no respondent is in part {simulation.shard}", key="--shard")
+        say(f"nobody is in part {shard}: nothing is asked, and merge wants no journal of it")
+        return 0
     survey = opened.respondents
     require_consent(simulation.plan.lm, len(at), survey.synthetic, simulation.config.send_to)
     if require := getattr(opened.program, "require_model", None):
@@ -112,6 +115,8 @@ def run_simulation(simulation: Simulation, *, say: Say = print) -> int:
                 return status
         else:
             say(f"all {journal.count:,} rows are done: nothing is asked")
+            for line in status_lines([journal]):
+                say(line)
         return _finish(simulation, opened, journal, say)
 
 
@@ -145,13 +150,8 @@ def _work(simulation: Simulation, opened: Opened, journal: Journal, at: Sequence
 def _opened_journal(simulation: Simulation, opened: Opened) -> Iterator[Journal]:
     """Yield the journal; one that was begun and is empty at the end leaves no file behind."""
     is_new = not simulation.journal.exists()
-    journal = Journal.open(
-        simulation.journal,
-        opened.arguments(),
-        opened.total,
-        shard=simulation.shard,
-        width=len(opened.questions),
-    )
+    given = opened.arguments(), opened.total, simulation.shard, len(opened.questions)
+    journal = Journal.open(simulation.journal, *given)
     try:
         yield journal
     finally:
@@ -192,25 +192,18 @@ def _ask(simulation: Simulation, opened: Opened, journal: Journal, work: _Work, 
         if not told.rows and not isinstance(error, KeyboardInterrupt):
             raise
         stop = error
-    for line in [*status_lines([journal]), *told.lines(time.monotonic() - start)]:
+    earlier = " by this start" if journal.count > told.rows else ""
+    for line in [*status_lines([journal]), *told.lines(time.monotonic() - start, earlier)]:
         say(line)
     if isinstance(stop, BudgetExceededError):
         # A budget is that of one start: no larger one is needed.
-        raise BudgetExceededError(stop.what, stop.limit, stop.spent, _left(journal)) from None
+        raise BudgetExceededError(stop.what, stop.limit, stop.spent, left_line(journal)) from None
     if stop is None:
         return 0
-    print(f"stopped: {_left(journal)}", file=sys.stderr)  # noqa: T201
+    print(f"stopped: {left_line(journal)}", file=sys.stderr)  # noqa: T201
     if isinstance(stop, KeyboardInterrupt):
         return INTERRUPTED
     raise stop
-
-
-def _left(journal: Journal) -> str:
-    rows = journal.expected - journal.count
-    return (
-        f"{rows:,} of {journal.expected:,} rows are left, the others are kept in {journal.path}; "
-        "the same command goes on"
-    )
 
 
 class _Told:
@@ -219,20 +212,20 @@ class _Told:
     def __init__(self, meter: Meter) -> None:
         self.meter, self.rows = meter, 0
         self.step: Callable[[], object] = lambda: None
-        self.lm: MeteredLM | None = None
+        self.lm: MeteredLM | Traffic | None = None
 
     def outcome(self, _: Outcome) -> None:
         self.step()
         self.rows += 1
 
-    def lines(self, seconds: float) -> list[str]:
+    def lines(self, seconds: float, since: str = "") -> list[str]:
         """Return calls, tokens and money, how much of the prompts repeats, and the pace."""
         needed, paid = self.meter.needed, self.meter.paid
         price = money(None if paid.usd is None else (paid.usd, paid.usd))
         pace = f"{paid.calls / seconds:,.1f} calls a second" if seconds > 0 else ""
         lines = [
-            f"needed: {needed.calls:,} calls, {needed.tokens:,} tokens",
-            f"paid: {paid.calls:,} calls, {paid.tokens:,} tokens, {price}; {pace}",
+            f"needed{since}: {needed.calls:,} calls, {needed.tokens:,} tokens",
+            f"paid{since}: {paid.calls:,} calls, {paid.tokens:,} tokens, {price}; {pace}",
         ]
         throttle, prefixes = (getattr(self.lm, name, None) for name in ("throttle", "prefixes"))
         if throttle is not None and throttle.retries:
@@ -262,8 +255,9 @@ def _ask_here(
 def _ask_ray(
     simulation: Simulation, opened: Opened, journal: Journal, work: _Work, told: _Told
 ) -> None:
-    from valuesim_dspy.ray_engine import run_on_ray
+    from valuesim_dspy.ray_engine import Traffic, run_on_ray
 
+    told.lm = traffic = Traffic()
     if work.again:
         journal.drop(AGAIN)
     run_on_ray(
@@ -274,11 +268,14 @@ def _ask_ray(
         limits=simulation.config.limits,
         on_outcome=told.outcome,
         meter=told.meter,
+        traffic=traffic,
     )
 
 
 def _finish(simulation: Simulation, opened: Opened, journal: Journal, say: Say) -> int:
     """Write the output, always anew, or say how the parts are put together."""
+    if lost := len(journal.numbers(AGAIN)):
+        say(f"{lost:,} rows have no answer: --retry-failed asks them once more")
     if simulation.shard is not None:
         say(
             f"part {simulation.shard} is done and kept in {journal.path}; when all parts are: "

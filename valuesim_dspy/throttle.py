@@ -82,8 +82,9 @@ class Throttle(Shared):
     Attributes:
         peak: The most calls that were under way at once.
         waited: Seconds that calls waited for their turn, added up.
-        refusals: How often the endpoint answered "too many requests".
-        retries: How often a failed call was tried again.
+        refusals: How often the endpoint answered "too many requests", also where no retry came.
+        retries: How often a failed call was tried again, after whatever failure.
+        failures: Attempts that failed in a row, up to the last one.
         answers: Attempts that were answered.
     """
 
@@ -97,7 +98,7 @@ class Throttle(Shared):
         self._calls = Bucket(limits.calls_per_minute, now)
         self._tokens = Bucket(limits.tokens_per_minute, now)
         self._usual = self._recent = 0.0
-        self._failures = self._denials = 0
+        self.failures = self._denials = 0
         self._queue: deque[_Waiter] = deque()
         self._lock = threading.Lock()
 
@@ -108,8 +109,8 @@ class Throttle(Shared):
 
     @property
     def patience(self) -> int:
-        """Failed attempts in a row that an endpoint is allowed."""
-        return max(FAILURES, 2 * self.limits.in_flight)
+        """Failed attempts in a row that an endpoint is allowed: all under way may fail twice."""
+        return max(FAILURES, 2 * min(self.limits.in_flight, self.peak))
 
     def delay(self, tokens: int = 0) -> float:
         """Return the seconds until a call could start; infinite while too many are under way."""
@@ -176,7 +177,7 @@ class Throttle(Shared):
         """Learn that an attempt was answered."""
         with self._lock:
             now = self.clock()
-            self._failures = self._denials = 0
+            self.failures = self._denials = 0
             self._allowed = min(self.limits.in_flight, self._allowed + 1 / self._allowed)
             self._feel(now - slot.since, slot, now)
             self._hand_out()
@@ -193,8 +194,8 @@ class Throttle(Shared):
     def failed(self) -> bool:
         """Count a failed attempt; return whether the endpoint now counts as dead."""
         with self._lock:
-            self._failures += 1
-            return self._failures >= self.patience
+            self.failures += 1
+            return self.failures >= self.patience
 
     def denied(self) -> bool:
         """Count an attempt that was denied what others got; return whether all are by now."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from math import ceil
 from typing import Any
 
@@ -77,7 +78,7 @@ def run_on_ray(
     people = ceil((journal.expected - journal.count) / len(opened.questions))
     if not people:
         return
-    parcel = pack(plan, opened)
+    parcel = replace(pack(plan, opened), retries=journal.retries)
     with ray_session(workers) as ray:
         shares = divided(limits or Limits(), min(_crew_size(ray, workers), people))
         rows = ROWS_PER_CALL * (2 if plan.lm.in_process else shares[0].in_flight)

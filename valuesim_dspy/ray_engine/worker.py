@@ -25,11 +25,13 @@ from valuesim_dspy.errors import (
     ValueSimError,
     shown,
 )
+from valuesim_dspy.estimating import Fitting
 from valuesim_dspy.finding import MANIFEST_FILE, find_program
 from valuesim_dspy.limits import Limits
 from valuesim_dspy.lm import make_lm, preflight
 from valuesim_dspy.loop import stream_cases, threads_for
 from valuesim_dspy.manifest import versions
+from valuesim_dspy.modules import asked_again
 from valuesim_dspy.outcomes import Outcome
 from valuesim_dspy.plan import TOGETHER, Opened, Plan, open_plan
 from valuesim_dspy.program import VARIANTS
@@ -60,12 +62,14 @@ class Parcel:
         program: The files of a saved program by name; none where the plan names a variant.
         arguments: What the driver's plan comes to, which the worker's must equal.
         versions: Of the packages that decide what is asked.
+        retries: How often what had no answer was asked again.
     """
 
     plan: str
     program: Mapping[str, str]
     arguments: Mapping[str, Any]
     versions: Mapping[str, str]
+    retries: int = 0
 
 
 def pack(plan: Plan, opened: Opened) -> Parcel:
@@ -152,8 +156,8 @@ class Worker:
         rows = self._opened.rows(at, frozenset(done).__contains__, threads=threads)
         asked = _asked(rows, skipped, self._finishing)
         try:
-            stream = stream_cases(self._opened.program, asked, lm=lm, threads=threads)
-            with self._asking(), closing(stream):
+            stream = stream_cases(Fitting(self._opened).program, asked, lm=lm, threads=threads)
+            with self._asking(), asked_again(self._parcel.retries), closing(stream):
                 for number, outcome in stream:
                     yield self._tell([(number, outcome)])
             yield self._tell(skipped)
