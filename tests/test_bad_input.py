@@ -263,14 +263,14 @@ GARBAGE = b"\x00\xff<html>not json"
         ({"answer": lambda messages: b"{}"}, "does not answer as a model should"),
         ({"answer": lambda messages: 500}, "fails by itself"),
         ({"answer": ""}, "an empty answer"),
-        ({"answer": "I would rather not say."}, "holds none"),
+        ({"answer": "I would rather not say."}, "holds one"),
         # What goes wrong after the trial call:
         ({"script": [READY], "answer": lambda messages: GARBAGE}, "LMProviderError"),
         ({"script": [READY], "answer": lambda messages: b""}, "LMProviderError"),
         ({"script": [READY], "answer": lambda messages: 500}, "LMServerError (500)"),
         ({"script": [READY], "answer": lambda messages: 401}, "LMAuthError (401)"),
         ({"script": [READY], "answer": lambda messages: 429}, "LMRateLimitError (429)"),
-        ({"script": [READY], "answer": ""}, "holds none"),
+        ({"script": [READY], "answer": ""}, "holds one"),
     ],
 )
 def test_ask_tells_what_is_wrong_with_a_server(

@@ -178,7 +178,7 @@ class PaidCall:
         if isinstance(error, dspy.LMRateLimitError) and self.slot is not None:
             throttle.refused(self.slot, error.retry_after)
         if is_fault(error) and throttle.failed():
-            return dead(self.lm, describe_kind(error), throttle.failures)
+            return dead(self.lm, describe_kind(error), throttle.patience)
         return None
 
     def answered(self, outputs: Any) -> Any:

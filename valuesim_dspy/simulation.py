@@ -228,9 +228,9 @@ class _Told:
             f"paid{since}: {paid.calls:,} calls, {paid.tokens:,} tokens, {price}; {pace}",
         ]
         throttle, prefixes = (getattr(self.lm, name, None) for name in ("throttle", "prefixes"))
-        if throttle is not None and throttle.retries:
-            limited = f"{throttle.refusals:,} of them after too many requests"
-            lines.append(f"tried again: {throttle.retries:,} times, {limited}")
+        if throttle is not None and (throttle.retries or throttle.refusals):
+            limited = f"{throttle.refusals:,} times the server said that there were too many"
+            lines.append(f"tried again: {throttle.retries:,} times; {limited}")
         if prefixes is not None and prefixes.characters:
             cached = prefixes.cached_tokens
             told = f"; the server says it had {cached:,} tokens cached" if cached else ""

@@ -84,7 +84,6 @@ class Throttle(Shared):
         waited: Seconds that calls waited for their turn, added up.
         refusals: How often the endpoint answered "too many requests", also where no retry came.
         retries: How often a failed call was tried again, after whatever failure.
-        failures: Attempts that failed in a row, up to the last one.
         answers: Attempts that were answered.
     """
 
@@ -98,7 +97,7 @@ class Throttle(Shared):
         self._calls = Bucket(limits.calls_per_minute, now)
         self._tokens = Bucket(limits.tokens_per_minute, now)
         self._usual = self._recent = 0.0
-        self.failures = self._denials = 0
+        self._failures = self._denials = 0
         self._queue: deque[_Waiter] = deque()
         self._lock = threading.Lock()
 
@@ -177,7 +176,7 @@ class Throttle(Shared):
         """Learn that an attempt was answered."""
         with self._lock:
             now = self.clock()
-            self.failures = self._denials = 0
+            self._failures = self._denials = 0
             self._allowed = min(self.limits.in_flight, self._allowed + 1 / self._allowed)
             self._feel(now - slot.since, slot, now)
             self._hand_out()
@@ -194,8 +193,8 @@ class Throttle(Shared):
     def failed(self) -> bool:
         """Count a failed attempt; return whether the endpoint now counts as dead."""
         with self._lock:
-            self.failures += 1
-            return self.failures >= self.patience
+            self._failures += 1
+            return self._failures >= self.patience
 
     def denied(self) -> bool:
         """Count an attempt that was denied what others got; return whether all are by now."""
