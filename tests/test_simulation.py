@@ -382,7 +382,7 @@ def test_calls_that_were_tried_again_are_told() -> None:
     told.lm.prefixes.sent("a person and a question")
     told.lm.prefixes.read(1234)
     lines = told.lines(1.0)
-    assert "tried again: 7 times, 4 of them after too many requests" in lines
+    assert "tried again: 7 times; 4 times the server said that there were too many" in lines
     assert lines[-1] == (
         "50% of what was sent begins like an earlier one; "
         "the server says it had 1,234 tokens cached"
