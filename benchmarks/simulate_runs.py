@@ -115,8 +115,9 @@ def streamed(
 ) -> Counter[str]:
     """Answer all cases through `stream_cases`, in the order of a simulation."""
     ahead = ahead_for(len(cases[0])) if ahead is None else ahead
-    rows = enumerate(staggered(cases, ahead))
     threads = threads or threads_for(lm)
+    # As a simulation does it: see `valuesim_dspy.asked`.
+    rows = enumerate(staggered(cases, ahead, begin=threads // 2))
     with dspy.context(disable_history=True):
         stream = stream_cases(program, rows, lm=lm, threads=threads)
         return Counter(outcome.status for _, outcome in stream)

@@ -136,44 +136,58 @@ def completion(body: bytes) -> bytes:
     return json.dumps(made).encode()
 
 
+class _Link(asyncio.Protocol):
+    """One connection: a request at a time, answered so long after its last byte came.
+
+    Replies are made while they wait: of requests that come together none waits for another's.
+    """
+
+    def __init__(self, seen: Seen, latency: float, story: float) -> None:
+        self._seen, self._latency, self._story = seen, latency, story
+        self._loop, self._came = asyncio.get_running_loop(), bytearray()
+
+    def connection_made(self, transport: Any) -> None:
+        self._transport = transport
+        self._seen.connections += 1
+
+    def data_received(self, data: bytes) -> None:
+        self._came += data
+        head, found, rest = self._came.partition(b"\r\n\r\n")
+        length = _LENGTH.search(head)
+        if not found or len(rest) < (int(length[1]) if length else 0):
+            return
+        came, self._came = self._loop.time(), bytearray()
+        if STATS.encode() in head.split(b"\r\n", 1)[0]:
+            self._seen.connections -= 1
+            self._write(json.dumps(vars(self._seen)).encode())
+            return
+        self._seen.requests += 1
+        self._seen.under_way += 1
+        self._seen.peak = max(self._seen.peak, self._seen.under_way)
+        self._loop.call_soon(self._prepare, bytes(rest), came)
+
+    def _prepare(self, body: bytes, came: float) -> None:
+        reply = completion(body)
+        wait = self._story if STORY in reply else self._latency
+        self._loop.call_at(came + wait, self._answer, reply)
+
+    def _answer(self, reply: bytes) -> None:
+        self._seen.under_way -= 1
+        self._write(reply)
+
+    def _write(self, reply: bytes) -> None:
+        head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+        self._transport.write(head % len(reply) + reply)
+
+
 async def _serve(latency: float, story: float) -> None:
     seen = Seen()
 
-    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        seen.connections += 1
-        try:
-            while head := await reader.readuntil(b"\r\n\r\n"):
-                length = _LENGTH.search(head)
-                body = await reader.readexactly(int(length[1]) if length else 0)
-                if STATS.encode() in head.split(b"\r\n", 1)[0]:
-                    seen.connections -= 1
-                    reply = json.dumps(vars(seen)).encode()
-                else:
-                    reply = await answer(body)
-                writer.write(
-                    b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
-                    b"Content-Length: %d\r\n\r\n" % len(reply) + reply
-                )
-                await writer.drain()
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
-        finally:
-            writer.close()
+    def link() -> _Link:
+        return _Link(seen, latency, story)
 
-    async def answer(body: bytes) -> bytes:
-        began = asyncio.get_running_loop().time()
-        seen.requests += 1
-        seen.under_way += 1
-        seen.peak = max(seen.peak, seen.under_way)
-        reply = completion(body)
-        wait = story if STORY in reply else latency
-        if wait:
-            # The time from the request's arrival, whatever making the reply took of it.
-            await asyncio.sleep(began + wait - asyncio.get_running_loop().time())
-        seen.under_way -= 1
-        return reply
-
-    server = await asyncio.start_server(handle, "127.0.0.1", 0, backlog=2048)
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(link, "127.0.0.1", 0, backlog=2048)
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
 

@@ -265,3 +265,14 @@ def test_staggering_costs_no_shared_prefix() -> None:
         who = list(staggered([[at] * 10 for at in range(20)], ahead))
         assert read_anew(who, kept=2 * ahead + 1) == 20
     assert read_anew([*range(20)] * 10, kept=4) == 200
+
+
+def test_as_many_are_begun_at_the_start_as_can_be() -> None:
+    """Nobody's backstory is there yet, so all of them are written at once; then as ever."""
+    people = [[f"{person}{item}" for item in range(3)] for person in "abcde"]
+    found = list(staggered(people, 1, begin=3))
+    assert found[:4] == ["a0", "b0", "c0", "d0"]
+    assert found[4:11] == ["a1", "a2", "b1", "b2", "c1", "c2", "e0"]
+    assert sorted(found) == sorted(item for person in people for item in person)
+    assert list(staggered(people, 1, begin=1)) == list(staggered(people, 1))
+    assert list(staggered(people[:2], 1, begin=9)) == ["a0", "b0", "a1", "a2", "b1", "b2"]

@@ -103,7 +103,8 @@ class Asked:
         """
         everyone = range(len(self.positions)) if positions_at is None else positions_at
         blocks = (block for at in everyone for block in self._blocks(at, done))
-        for batch in staggered(blocks, self._ahead(threads)):
+        begin = threads // 2 if threads > 1 else 0
+        for batch in staggered(blocks, self._ahead(threads), begin):
             yield from batch
 
     def _blocks(self, at: int, done: Callable[[int], bool]) -> Iterator[tuple[list[Row], ...]]:

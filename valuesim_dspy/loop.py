@@ -128,7 +128,7 @@ def threads_for(lm: MeteredLM | None) -> int:
     return spare_threads(calls_in_flight(lm))
 
 
-def staggered(people: Iterable[Sequence[T]], ahead: int) -> Iterator[T]:
+def staggered(people: Iterable[Sequence[T]], ahead: int, begin: int = 0) -> Iterator[T]:
     """Put the first items of the next people before the rest of the current one's.
 
     A person's first question writes the backstory, for which all others wait; asked early, it is
@@ -139,17 +139,22 @@ def staggered(people: Iterable[Sequence[T]], ahead: int) -> Iterator[T]:
     Args:
         people: The items of each person; read lazily, `ahead` people further than yielded.
         ahead: How many people's first items come early; 0 changes nothing.
+        begin: How many are begun at the very start, where there is nothing else to do yet: as
+            many as calls are in flight.
 
     Yields:
         Every item once, those of one person in their order.
     """
     begun: deque[Sequence[T]] = deque()
+    most = max(ahead, begin)
     for person in people:
         if not person:
             continue
         yield person[0]
         begun.append(person)
-        if len(begun) > ahead:
+        if len(begun) > most:
+            most = ahead
+        while len(begun) > most:
             yield from begun.popleft()[1:]
     for person in begun:
         yield from person[1:]
