@@ -338,6 +338,7 @@ def _fields(study: Study) -> dict[str, Any]:
     return {name: getattr(study, name) for name in names}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("answer", "status", "reason"),
     [

@@ -135,6 +135,7 @@ def test_no_demo_of_chances_is_rendered_from_an_answer_alone(study: Study) -> No
     assert add_labeled_demos(samples, examples) == 1
 
 
+@pytest.mark.slow
 def test_a_run_calibrates_on_the_valset_and_prints_both(tmp_path: Path) -> None:
     """The table of distributions follows the main one; the arm's run has its calibrated scores.
 

@@ -209,6 +209,7 @@ def over_http(module: Any, *replies: Any, engine: str = "auto", times: int = 1) 
         return found, server.requests
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ["auto", "litellm"])
 def test_tokens_give_the_distribution_and_the_cache_keeps_them(engine: str) -> None:
     """Asked in both orders; asked again, what was kept gives the same without a request."""

@@ -13,6 +13,8 @@ from evals.past_runs import arms_of, run_summary
 from evals.tracking import Tracker
 from valuesim_dspy.survey.synthetic import SYNTHETIC_DOI, SYNTHETIC_VERSION, write_synthetic
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parent.parent
 Printed = tuple[int, str, str]
 Command = Callable[..., Printed]

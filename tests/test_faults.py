@@ -28,6 +28,8 @@ from valuesim_dspy.retrying import Pauses
 from valuesim_dspy.roles import LMRole
 from valuesim_dspy.survey.codebook import load_codebook
 
+pytestmark = pytest.mark.slow
+
 KEY = "sk-canary-0123456789abcdef"
 QUESTIONS = ("Q69", "Q70", "Q71", "Q72", "Q73", "Q74", "Q241", "Q8")
 ASKED = 1 + Answerer(ValueSim("single").direct.answer.signature).retries

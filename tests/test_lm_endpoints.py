@@ -218,6 +218,7 @@ def test_rollouts_and_endpoints_are_paid_on_their_own(cache: ResponseCache) -> N
         assert remote(one)("hi") != remote(two)("hi")
 
 
+@pytest.mark.slow
 def test_calls_go_where_the_environment_says_and_nowhere_else(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

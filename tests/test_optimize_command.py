@@ -27,6 +27,8 @@ from evals.past_runs import run_summary
 from evals.tracked_runs import LEVEL
 from optimize.__main__ import main
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parent.parent
 TINY: dict[str, Any] = {"variant": "single", "baselines": []}
 

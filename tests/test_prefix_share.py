@@ -17,6 +17,8 @@ from benchmarks.prefix_share import (
 from valuesim_dspy.loop import answer_cases
 from valuesim_dspy.program import ValueSim
 
+pytestmark = pytest.mark.slow
+
 FULL = tuple(name for name, _ in ValueSim().named_predictors())
 
 

@@ -20,6 +20,8 @@ from valuesim_dspy.outcomes import Outcome
 from valuesim_dspy.program import VARIANTS, ValueSim
 from valuesim_dspy.roles import LMRole
 
+pytestmark = pytest.mark.slow
+
 KEY = "sk-canary-0123456789abcdef"
 FULL = tuple(name for name, _ in ValueSim().named_predictors())
 GOOD = "[[ ## analysis ## ]]\nSo it is.\n\n[[ ## answer ## ]]\n2\n\n[[ ## completed ## ]]"

@@ -172,6 +172,7 @@ def test_those_who_wait_for_an_answer_of_another_hold_no_slot(cache: Any) -> Non
     assert lm.throttle is not None and lm.throttle.under_way == 0
 
 
+@pytest.mark.slow
 def test_a_server_that_takes_few_at_once_gets_few_at_once() -> None:
     """Refusals bring the calls down to what the server takes, and every call is answered."""
 

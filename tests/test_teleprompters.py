@@ -415,6 +415,7 @@ def test_output_goes_to_a_private_file_only(
     assert sys.stdout is stdout and logging.getLogger("dspy").level == level
 
 
+@pytest.mark.slow
 def test_no_saved_program_holds_a_row_or_a_key(tmp_path: Path) -> None:
     """Searched for respondents' keys, cases and raw answers; and it loads again as it was."""
     for name, student in ((n, s) for n in TELEPROMPTERS for s in (ValueSim("full"), rag())):

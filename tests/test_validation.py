@@ -26,6 +26,8 @@ from valuesim_dspy.survey.validation import (
     validation_lines,
 )
 
+pytestmark = pytest.mark.slow
+
 BOOK = load_codebook()
 REFERENCE = Path(__file__).resolve().parents[2] / "shared" / "reference" / "wvs7_marginals.csv"
 DATASHEET = Path(__file__).resolve().parent.parent / "docs" / "synthetic-population.md"
