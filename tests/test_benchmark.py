@@ -26,7 +26,7 @@ WARM = {
     *("mode", "country-mode", "weighted-median", "nearest-respondents", "low-rank"),
     *("gradient-boosting", "peers", "single-peers", "rag-peers", "peers-mode"),
 }
-RUNNING = ["seconds", "paid"]  # columns that tell of this run and not of the arm
+RUNNING = ["seconds", "paid", "paid_tokens"]  # columns that tell of this run and not of the arm
 
 
 @pytest.fixture(scope="module")

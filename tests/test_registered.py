@@ -211,14 +211,14 @@ def test_an_invalid_answer_is_a_row(
 
 
 @pytest.mark.slow
-def test_an_endpoint_that_is_away_fails_rows(
+def test_an_endpoint_that_is_away_ends_the_table(
     model: RegisteredProgram, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing listens there: rows say why, and hold nothing of a person."""
+    """Nothing listens there: every row would fail; what is said holds nothing of a person."""
     serve(monkeypatch, model="openai/test", api_base="http://127.0.0.1:9/v1")
-    told = model.predict(table({}), params={"threads": 1})
-    assert told["status"][0] == "failed"
-    assert told["reason"][0] and fact("Q57", 2) not in told["reason"][0]
+    with pytest.raises(ConfigError, match="127.0.0.1:9 cannot be reached") as told:
+        model.predict(table({}), params={"threads": 1})
+    assert fact("Q57", 2) not in str(told.value)
 
 
 def test_the_environment_says_where_the_task_lm_is(

@@ -31,7 +31,7 @@ from valuesim_dspy.survey.synthetic import SYNTHETIC_DOI, SYNTHETIC_VERSION, wri
 pytestmark = pytest.mark.slow
 
 ARMS = ["full", "single", "country-mode"]
-RUNNING = ["seconds", "paid"]  # columns that tell of this run and not of the arm
+RUNNING = ["seconds", "paid", "paid_tokens"]  # columns that tell of this run and not of the arm
 
 
 @dataclass(frozen=True, eq=False)
