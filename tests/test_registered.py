@@ -216,7 +216,7 @@ def test_an_endpoint_that_is_away_ends_the_table(
 ) -> None:
     """Nothing listens there: every row would fail; what is said holds nothing of a person."""
     serve(monkeypatch, model="openai/test", api_base="http://127.0.0.1:9/v1")
-    with pytest.raises(ConfigError, match="127.0.0.1:9 cannot be reached") as told:
+    with pytest.raises(ConfigError, match="cannot be reached") as told:
         model.predict(table({}), params={"threads": 1})
     assert fact("Q57", 2) not in str(told.value)
 
