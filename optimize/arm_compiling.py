@@ -67,13 +67,11 @@ def compile_arm(
         PredictionError: Every run of the program failed.
     """
     check_demos(study, arm, student)
-    trainset, valset = study.examples("train"), study.examples("val")
-    student = student.deepcopy()
-    _trust(study, student, lms, seed, training=True)
+    _trust(study, student := student.deepcopy(), lms, seed, training=True)
     compilation = Compilation(
         student=student,
-        trainset=trainset,
-        valset=valset,
+        trainset=study.examples("train"),
+        valset=study.examples("val"),
         score=as_metric(SCORES["exact"]),
         seed=study.config.seed if seed is None else seed,
         task_lm=lms["task_lm"],
@@ -86,10 +84,7 @@ def compile_arm(
         log=log,
         on_stop=lambda stopped: on_stop and on_stop(_unbound(stopped)),
     )
-    count = len(chosen_predictors(student, getattr(options, "predictors", "all")))
-    _, most = teleprompter.runs(options, len(demo_cases or trainset), len(valset), count)
-    with Progress(f"compiling {arm}, at most", most) as progress:
-        compiled = compile_program(teleprompter, replace(compilation, on_run=progress.step))
+    compiled = _with_progress(arm, teleprompter, compilation)
     # Other demos and instructions make other readers, of whom other records are to be kept.
     try:
         notes = _trust(study, compiled.program, lms, seed)
@@ -99,6 +94,14 @@ def compile_arm(
             on_stop(_unbound(replace(compiled, notes=(*compiled.notes, told))))
         raise
     return replace(compiled, notes=(*compiled.notes, *notes))
+
+
+def _with_progress(arm: str, teleprompter: Teleprompter, compilation: Compilation) -> Compiled:
+    options, learned = compilation.options, compilation.demo_cases or compilation.trainset
+    chosen = chosen_predictors(compilation.student, getattr(options, "predictors", "all"))
+    _, most = teleprompter.runs(options, len(learned), len(compilation.valset), len(chosen))
+    with Progress(f"compiling {arm}, at most", most) as progress:
+        return compile_program(teleprompter, replace(compilation, on_run=progress.step))
 
 
 def _trust(

@@ -134,10 +134,9 @@ def simulate(
     send_to: Collection[str] = (),
     on_outcome: Callable[[Outcome], None] | None = None,
 ) -> pd.DataFrame:
-    """Answer cases, or every question as every respondent; one row each.
+    """Answer cases, or every question as every respondent; one row each, also where one fails.
 
-    One case that fails is a row that says so. Responses are kept in the project's cache, or in
-    the `ResponseCache` that is installed, so that a backstory is written once.
+    Responses are kept in the `ResponseCache` that is installed, else in the project's.
 
     Args:
         program: A module of the call shape; or a variant's name, or a saved program.
@@ -147,29 +146,25 @@ def simulate(
             "Q27,battery:trust-in-groups" (see `valuesim_dspy.plan.choose_questions`).
         hide: What is hidden of a person with a question, see `valuesim_dspy.hiding.views_of`.
         parts: Parts that the questions are dealt into, see there.
-        lm: By default that of `dspy.settings`. A `MeteredLM` (`valuesim_dspy.lm.make_lm`) is
-            asked in parallel and counted; with another one cases run one after another, and
-            `calls` and `tokens` are 0.
+        lm: By default that of `dspy.settings`. One of `valuesim_dspy.lm.make_lm` is asked in
+            parallel and counted; with others, one case at a time, `calls` and `tokens` are 0.
         threads: Cases in flight; by default as many as keep the LM busy.
-        journal: A file where finished rows are kept: called again with the same arguments, only
-            what is not there is asked.
+        journal: A file of finished rows: called again, only what is not there is asked.
         send_to: Hosts that answers of people may be sent to: of all but those of a synthetic
             survey and your own (`own_profile`).
         on_outcome: Called with each outcome as it comes.
 
     Returns:
-        The rows in the order of the cases, or respondents outside and questions inside, with
-        the columns of `valuesim_dspy.outcomes.outcomes_frame`.
+        As `valuesim_dspy.outcomes.outcomes_frame`: respondents outside, questions inside.
 
     Raises:
         BudgetExceededError: The budget of the LM's meter is spent.
         ConfigError: It is not clear who is asked what, no LM answers, answers of people would go
-            to a host that was not agreed to, or the journal is of another run.
+            where nobody agreed to, or the journal is of another run.
         MissingDataError: Something the run needs is absent.
     """
     lm = dspy.settings.lm if lm is None else lm
     rows = _rows(program, cases, respondents, questions, hide, parts)
-    metered = lm if isinstance(lm, MeteredLM) else None
     people = _real_people(rows)
     for endpoint in _endpoints(rows.program, lm):
         require_consent(endpoint, people, not people, send_to)
@@ -182,6 +177,7 @@ def simulate(
         if not isinstance(vars(dspy).get("cache"), ResponseCache):
             stack.enter_context(ResponseCache(cache_location()).installed())
         stack.enter_context(dspy.context(lm=lm))
+        metered = lm if isinstance(lm, MeteredLM) else None
         run_rows(rows, kept, lm=metered, threads=threads, on_outcome=on_outcome)
         return outcomes_frame([outcome for _, outcome in kept.outcomes()])
 
