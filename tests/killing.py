@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -90,12 +91,23 @@ class Model:
         with self.lock:
             self.asked += 1
             if self.pid and 0 < self.at <= self.asked:
-                os.kill(self.pid, self.signal)
+                self._end()
                 self.at = 0
             asked = json.dumps(messages)
             if asked not in self.replies:
                 self.replies[asked] = lexical_reply(messages)
             return self.replies[asked]
+
+    def _end(self) -> None:
+        """Send the signal; where it ends the process at once, answer nobody before it is gone."""
+        os.kill(self.pid, self.signal)
+        latest = time.monotonic() + 30
+        while self.signal != signal.SIGINT and time.monotonic() < latest:
+            try:
+                os.kill(self.pid, 0)
+            except ProcessLookupError:
+                return
+            time.sleep(0.001)
 
 
 class Nursery:
