@@ -84,13 +84,10 @@ def _loopback_only() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(autouse=True)
-def _own_home(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Give the test a home and a store of its own, and no keys."""
-    home = tmp_path_factory.mktemp("home")
+def _move(patch: pytest.MonkeyPatch, home: Path) -> None:
     for name in list(os.environ):
         if _REMOVED.search(name):
-            monkeypatch.delenv(name)
+            patch.delenv(name)
     for name, folder in {
         "HOME": home,
         "USERPROFILE": home,
@@ -99,8 +96,22 @@ def _own_home(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPath
         "XDG_CACHE_HOME": home / "cache",
         "XDG_CONFIG_HOME": home / "config",
     }.items():
-        monkeypatch.setenv(name, str(folder))
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{home}/mlruns/mlflow.db")
+        patch.setenv(name, str(folder))
+    patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{home}/mlruns/mlflow.db")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _home_of_module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Give what is made once for a module a home and a store of its own, and no keys."""
+    with pytest.MonkeyPatch.context() as patch:
+        _move(patch, tmp_path_factory.mktemp("home"))
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _own_home(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Give the test a home and a store of its own, and no keys."""
+    _move(monkeypatch, tmp_path_factory.mktemp("home"))
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
-"""The command `valuesim` in processes that are ended from outside, at a request or at an event.
+"""Commands in processes that are ended from outside, at a request or at an event.
 
-with LoopbackServer(model := Model()) as server, Nursery() as nursery:
+with LoopbackServer(model := Model()) as server, Nursery(SIMULATION) as nursery:
     end = nursery.run(home, ["simulate", ...], model, request=7)
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,18 +23,46 @@ from loopback import Messages
 from benchmarks.prefix_share import lexical_reply
 
 ROOT = Path(__file__).resolve().parent.parent
+ASKING = (signal.SIGINT, signal.SIGTERM)
+"""Signals that ask a command to end: it waits for what is under way."""
 
-# A process that has imported what takes seconds and makes a child for each order: the child runs
-# the command, and kills itself at one of the events that Python reports (files opened, renamed,
-# connected to) from the journal's beginning on, where the order says so; else it leaves their
-# number behind.
-_NURSERY = """
-import json, os, resource, signal, sys
+SIMULATION = """
 import dspy, openai, pandas, pyarrow.parquet
 import valuesim_dspy.simulation, valuesim_dspy.together
 from valuesim_dspy.__main__ import main
 
-EVENTS = {"open", "os.rename", "os.mkdir", "os.remove", "sqlite3.connect"}
+def begins(values):
+    return ".journal" in str(values[0])
+"""
+"""The command `valuesim`; its events count from the journal's beginning on."""
+
+COMPILATION = """
+import dspy, gepa, mlflow, optuna, pandas
+import mlflow.tracking, sqlalchemy, optimize.compile
+from evals.tracking import Tracker
+from optimize.__main__ import main
+
+begun, begin = [], Tracker.job
+
+def job(self, facts):
+    begun.append(True)
+    return begin(self, facts)
+
+def begins(values):
+    return bool(begun)
+
+Tracker.job = job
+"""
+"""The command `optimize`; its events count from the beginning of the MLflow run on."""
+
+# A process that has imported what takes seconds and makes a child for each order: the child runs
+# the command, and kills itself at one of the events that Python reports (files opened, renamed,
+# connected to) from where they begin to count, where the order says so; else it leaves their
+# number behind.
+_NURSERY = """
+import json, os, resource, signal, sys
+
+EVENTS = {"open", "os.rename", "os.mkdir", "os.remove", "shutil.rmtree", "sqlite3.connect"}
 
 def child(order):
     os.environ.update(order["environment"])
@@ -47,7 +76,7 @@ def child(order):
     seen = [0]
 
     def count(name, values):
-        if name in EVENTS and (seen[0] or ".journal" in str(values[0])):
+        if name in EVENTS and (seen[0] or begins(values)):
             seen[0] += 1
             if seen[0] == order["event"]:
                 os.kill(os.getpid(), signal.SIGKILL)
@@ -102,7 +131,7 @@ class Model:
         """Send the signal; where it ends the process at once, answer nobody before it is gone."""
         os.kill(self.pid, self.signal)
         latest = time.monotonic() + 30
-        while self.signal != signal.SIGINT and time.monotonic() < latest:
+        while self.signal not in ASKING and time.monotonic() < latest:
             try:
                 os.kill(self.pid, 0)
             except ProcessLookupError:
@@ -110,17 +139,31 @@ class Model:
             time.sleep(0.001)
 
 
-class Nursery:
-    """Runs the command in processes of their own, one at a time."""
+def copy_code(folder: Path) -> Path:
+    """Copy the code, for work that would be other work if the code changed meanwhile."""
+    for package in ("valuesim_dspy", "evals", "optimize"):
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / package, folder / package, ignore=ignored)
+    return folder
 
-    def __init__(self) -> None:
+
+class Nursery:
+    """Runs a command in processes of their own, one at a time.
+
+    Args:
+        command: What a process imports, with the command and where its events begin to count:
+            `SIMULATION` or `COMPILATION`.
+        code: The folder of the code that is run.
+    """
+
+    def __init__(self, command: str, code: Path = ROOT) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-c", _NURSERY],
+            [sys.executable, "-c", command + _NURSERY],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            cwd=code,
+            env={**os.environ, "PYTHONPATH": str(code)},
         )
 
     def run(
@@ -133,10 +176,10 @@ class Nursery:
         event: int = 0,
         largest: int = 0,
     ) -> int:
-        """Run a command; return its exit status, -9 where it was killed.
+        """Run the command; return its exit status, -9 where it was killed.
 
-        What it prints is in the files `out` and `err` of its home; the number of events of one
-        that was not killed is in `events`.
+        It gets the variables that are set at the call. What it prints is in the files `out` and
+        `err` of its home; the number of events of one that was not killed is in `events`.
 
         Args:
             home: Where it lives, and its working folder.
@@ -149,7 +192,7 @@ class Nursery:
         assert self._process.stdin is not None and self._process.stdout is not None
         names = ("HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME")
         order = {
-            "environment": {name: str(home / name.lower()) for name in names},
+            "environment": {**os.environ, **{name: str(home / name.lower()) for name in names}},
             "home": str(home),
             "arguments": list(arguments),
             "event": event,

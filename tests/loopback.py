@@ -14,10 +14,37 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 Messages = list[dict[str, Any]]
+
+
+class LocalServer:
+    """A model server on this machine, for as long as a `with` block lasts.
+
+    Attributes:
+        host: Host and port.
+    """
+
+    host: str
+
+    @property
+    def url(self) -> str:
+        """The base address for clients."""
+        return f"http://{self.host}/v1"
+
+    def __enter__(self) -> Self:
+        self._start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop()
+
+    def _start(self) -> None:
+        raise NotImplementedError
+
+    def _stop(self) -> None:
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)
@@ -41,7 +68,7 @@ Scripted = Reply | int | str | bytes
 """A reply, a status with an error body, the text of an answer, or a garbage body."""
 
 
-class LoopbackServer:
+class LoopbackServer(LocalServer):
     """Answers chat completions and embeddings at ``url`` and records what came.
 
     Args:
@@ -84,30 +111,15 @@ class LoopbackServer:
         self._stopped = threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self._server.daemon_threads = True
+        self.host = f"127.0.0.1:{self._server.server_port}"
         self._thread = threading.Thread(
             target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True
         )
 
-    @property
-    def url(self) -> str:
-        """The base address for clients."""
-        return f"http://127.0.0.1:{self._server.server_port}/v1"
-
-    @property
-    def host(self) -> str:
-        """Host and port."""
-        return f"127.0.0.1:{self._server.server_port}"
-
-    def __enter__(self) -> LoopbackServer:
+    def _start(self) -> None:
         self._thread.start()
-        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def _stop(self) -> None:
         self._stopped.set()
         self.hold.set()
         self._server.shutdown()
@@ -163,34 +175,11 @@ class LoopbackServer:
         if isinstance(reply.body, bytes):
             return reply
         made = (
-            _json(200, self._completion(reply.body, body))
+            _json(200, completion(reply.body, body, usage=self._usage))
             if reply.status == 200
             else _error(reply.status, reply.body)
         )
         return Reply(reply.status, made.body, {**made.headers, **reply.headers}, reply.delay)
-
-    def _completion(self, text: str, body: dict[str, Any]) -> dict[str, Any]:
-        count = body.get("n") or 1
-        choice = {"message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
-        if body.get("logprobs"):
-            token = {"token": text, "logprob": -0.5, "bytes": None, "top_logprobs": []}
-            choice["logprobs"] = {"content": [token]}
-        made: dict[str, Any] = {
-            "id": "chatcmpl-1",
-            "object": "chat.completion",
-            "created": 1,
-            "model": body.get("model", "test"),
-            "choices": [{"index": index, **choice} for index in range(count)],
-        }
-        if self._usage:
-            prompt = sum(len(str(message["content"])) for message in body["messages"]) // 4 + 1
-            completion = count * (len(text) // 4 + 1)
-            made["usage"] = {
-                "prompt_tokens": prompt,
-                "completion_tokens": completion,
-                "total_tokens": prompt + completion,
-            }
-        return made
 
     def _embeddings(self, body: dict[str, Any]) -> dict[str, Any]:
         texts = body["input"] if isinstance(body["input"], list) else [body["input"]]
@@ -200,6 +189,37 @@ class LoopbackServer:
         ]
         usage = {"prompt_tokens": len(texts), "total_tokens": len(texts)}
         return {"object": "list", "data": data, "model": body.get("model"), "usage": usage}
+
+
+def completion(text: str, asked: dict[str, Any], *, usage: bool = True) -> dict[str, Any]:
+    """Return the body of a whole answer, which counts four characters a token.
+
+    Args:
+        text: What is answered, in each of the choices asked for.
+        asked: The body of the request.
+        usage: Whether it reports its tokens.
+    """
+    count = asked.get("n") or 1
+    choice = {"message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+    if asked.get("logprobs"):
+        token = {"token": text, "logprob": -0.5, "bytes": None, "top_logprobs": []}
+        choice["logprobs"] = {"content": [token]}
+    made: dict[str, Any] = {
+        "id": "chatcmpl-1",
+        "object": "chat.completion",
+        "created": 1,
+        "model": asked.get("model", "test"),
+        "choices": [{"index": index, **choice} for index in range(count)],
+    }
+    if usage:
+        prompt = sum(len(str(message["content"])) for message in asked["messages"]) // 4 + 1
+        answer = count * (len(text) // 4 + 1)
+        made["usage"] = {
+            "prompt_tokens": prompt,
+            "completion_tokens": answer,
+            "total_tokens": prompt + answer,
+        }
+    return made
 
 
 def _json(status: int, value: dict[str, Any]) -> Reply:

@@ -18,10 +18,9 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from email.utils import formatdate
-from types import TracebackType
-from typing import Any
 
-Messages = list[dict[str, Any]]
+from loopback import LocalServer, completion
+from loopback import Messages as Messages
 
 WORDS = {
     "out of range": "[[ ## analysis ## ]]\nclear\n\n[[ ## answer ## ]]\n99",
@@ -54,7 +53,7 @@ LARGE = 10 * 1024 * 1024
 GOOD = "[[ ## analysis ## ]]\nclear\n\n[[ ## answer ## ]]\n2\n\n[[ ## completed ## ]]"
 
 
-class MisbehavingServer:
+class MisbehavingServer(LocalServer):
     """Answers chat completions, and fails so often.
 
     Args:
@@ -91,35 +90,20 @@ class MisbehavingServer:
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._tasks: set[asyncio.Task[None]] = set()
 
-    @property
-    def url(self) -> str:
-        """The base address for clients."""
-        return f"http://{self.host}/v1"
-
-    @property
-    def host(self) -> str:
-        """Host and port."""
-        return f"127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
-
-    def __enter__(self) -> MisbehavingServer:
+    def _start(self) -> None:
         self._thread.start()
         started = asyncio.start_server(self._serve, "127.0.0.1", 0, backlog=1024)
         self._server = asyncio.run_coroutine_threadsafe(started, self._loop).result(10)
+        self.host = f"127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
         self._address = self.host
-        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result(10)
+    def _stop(self) -> None:
+        asyncio.run_coroutine_threadsafe(self._close(), self._loop).result(10)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
 
-    async def _stop(self) -> None:
+    async def _close(self) -> None:
         self._server.close()
         for task in self._tasks:
             task.cancel()
@@ -161,7 +145,7 @@ class MisbehavingServer:
         if isinstance(said, int):
             await self._reply(writer, str(said), b"")
             return True
-        await self._reply(writer, kind, completion(said, asked))
+        await self._reply(writer, kind, json.dumps(completion(said, asked)).encode())
         return kind != "cut in body"
 
     def _kind(self, body: bytes) -> str:
@@ -212,19 +196,3 @@ class MisbehavingServer:
                 writer.write(b"x")
                 await writer.drain()
             await asyncio.sleep(self._pace)
-
-
-def completion(text: str, asked: dict[str, Any]) -> bytes:
-    """Return the body of a whole answer."""
-    message = {"role": "assistant", "content": text}
-    prompt = sum(len(str(each["content"])) for each in asked["messages"]) // 4 + 1
-    return json.dumps(
-        {
-            "id": "c",
-            "object": "chat.completion",
-            "created": 1,
-            "model": asked.get("model", "test"),
-            "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
-            "usage": {"prompt_tokens": prompt, "completion_tokens": len(text) // 4 + 1},
-        }
-    ).encode()

@@ -113,7 +113,12 @@ def _as_its_user(*command: str) -> None:
 
 
 def free_port() -> int:
-    """Return a port of 127.0.0.1 that nobody listens at."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a port of 127.0.0.1 that nobody listens at.
+
+    None of those that a system hands out, which others may get before it is used.
+    """
+    while True:
+        port = 20_000 + secrets.randbelow(10_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port

@@ -1,7 +1,6 @@
 """The ablation: its grid, its folds, its tables, the same results however it is run."""
 
 import re
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -40,6 +39,24 @@ def tiny(tmp_path: Path, **known: Any) -> JobConfig:
 def bare(name: str) -> str:
     """Return the arm without what says that it is compiled."""
     return name.removesuffix(COMPILED).removesuffix(SHUFFLED)
+
+
+def measured(tmp_path: Path, *arms: str) -> dict[str, Result]:
+    """Measure arms on a small devset."""
+    with open_study(tiny(tmp_path)) as study:
+        return {name: run_benchmark(study, name, build_arm(study, name), "dev") for name in arms}
+
+
+def job_of(config: JobConfig) -> tuple[Tracker, str]:
+    """Return the tracker of a job's store, and its only job."""
+    tracker = Tracker(config.store)
+    (job,) = tracker.find({"valuesim.level": "job"})
+    return tracker, job
+
+
+def arms_in(tracker: Tracker, job: str) -> list[dict[str, Any]]:
+    """Return what is known of each arm's run."""
+    return [run_summary(tracker, run) for run in arms_of(tracker, job)]
 
 
 def test_every_arm_of_the_grid_is_registered() -> None:
@@ -101,16 +118,12 @@ def test_processes_change_no_result(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         assert left.needed.calls == right.needed.calls
 
 
-@pytest.mark.slow
 def test_an_ablation_leaves_one_run_with_a_child_for_each_fold_and_arm(tmp_path: Path) -> None:
     """Started again it continues the run and pays nothing; the tables are the same."""
     config = tiny(tmp_path)
     first = run_ablation(config, ["vote"], "dev")
     again = run_ablation(config, ["vote"], "dev")
-    tracker = Tracker(config.store)
-    jobs = tracker.find({"valuesim.level": "job"})
-    assert len(jobs) == 1
-    names = {run_summary(tracker, run)["name"] for run in arms_of(tracker, jobs[0])}
+    names = {arm["name"] for arm in arms_in(*job_of(config))}
     folds = ("question 1", "battery 1", "topic 1")
     assert names == {f"{fold}: {arm}" for fold in folds for arm in ("full", "vote")}
     assert "| who decides | vote |" in first
@@ -124,11 +137,7 @@ def _without_costs(text: str) -> list[str]:
 
 def test_differences_are_to_the_base_and_intervals_are_counted(tmp_path: Path) -> None:
     """Each row holds its arm minus the factor's base on the same cases."""
-    with open_study(tiny(tmp_path)) as study:
-        results = {
-            name: run_benchmark(study, name, build_arm(study, name), "dev")
-            for name in ("full", "vote", "rag", "rag-10", "country-mode", "mode")
-        }
+    results = measured(tmp_path, "full", "vote", "rag", "rag-10", "country-mode", "mode")
     rows = factor_rows(results)
     assert [(row["base"], row["arm"]) for row in rows] == [
         ("full", "vote"),
@@ -145,40 +154,38 @@ def test_differences_are_to_the_base_and_intervals_are_counted(tmp_path: Path) -
 
 def test_cold_is_not_subtracted_from_warm(tmp_path: Path) -> None:
     """A factor whose arms know different things shows no difference."""
-    with open_study(tiny(tmp_path)) as study:
-        base = run_benchmark(study, "rag", build_arm(study, "rag"), "dev")
-        warm = run_benchmark(study, "mode", build_arm(study, "mode"), "dev")
-    rows = factor_rows({"rag": base, "rag-10": warm})
-    assert rows[0]["difference"] != rows[0]["difference"]
-    assert "not compared" in factor_table({"rag": base, "rag-10": warm})
+    found = measured(tmp_path, "rag", "mode")
+    results = {"rag": found["rag"], "rag-10": found["mode"]}
+    (row,) = factor_rows(results)
+    assert row["difference"] != row["difference"]
+    assert "not compared" in factor_table(results)
 
 
-def broken_after(count: int) -> Callable[..., Result]:
-    """Return a benchmark whose budget is spent after so many arms."""
+def spend(config: JobConfig, arms: list[str], *, after: int, role: str = "dev") -> None:
+    """Run an ablation whose budget is spent after so many arms."""
     done: list[str] = []
 
     def measure(study: Any, arm: str, *given: Any, **known: Any) -> Result:
-        if len(done) == count:
+        if len(done) == after:
             raise BudgetExceededError("calls", 5, 5)
         done.append(arm)
         return run_benchmark(study, arm, *given, **known)
 
-    return measure
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(BudgetExceededError):
+        patch.setattr(ablation, "run_benchmark", measure)
+        run_ablation(config, arms, role)
 
 
 def test_a_spent_budget_keeps_every_arm_that_was_measured(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """RAG first, each in a run with its metrics; the job is killed, marked, and has a table."""
     config = tiny(tmp_path)
-    monkeypatch.setattr(ablation, "run_benchmark", broken_after(2))
-    with pytest.raises(BudgetExceededError):
-        run_ablation(config, CHEAP, "dev")
-    tracker = Tracker(config.store)
-    (job,) = tracker.find({"valuesim.level": "job"})
+    spend(config, CHEAP, after=2)
+    tracker, job = job_of(config)
     summary = run_summary(tracker, job)
     assert summary["status"] == "KILLED" and summary["tags"]["stopped"] == "budget"
-    arms = [run_summary(tracker, run) for run in arms_of(tracker, job)]
+    arms = arms_in(tracker, job)
     assert {arm["name"] for arm in arms} == {"question 1: rag", "question 1: full"}
     assert all("accuracy_minus_rag" in arm["metrics"] for arm in arms)
     table = tracker.read_text(job, "table.md")
@@ -187,16 +194,11 @@ def test_a_spent_budget_keeps_every_arm_that_was_measured(
     assert table in capsys.readouterr().out
 
 
-def test_a_budget_spent_before_the_first_arm_leaves_no_table(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_budget_spent_before_the_first_arm_leaves_no_table(tmp_path: Path) -> None:
     """There is nothing to show; the run is marked all the same."""
     config = tiny(tmp_path)
-    monkeypatch.setattr(ablation, "run_benchmark", broken_after(0))
-    with pytest.raises(BudgetExceededError):
-        run_ablation(config, CHEAP, "dev")
-    tracker = Tracker(config.store)
-    (job,) = tracker.find({"valuesim.level": "job"})
+    spend(config, CHEAP, after=0)
+    tracker, job = job_of(config)
     assert run_summary(tracker, job)["tags"]["stopped"] == "budget"
     assert tracker.find({"valuesim.level": "arm"}) == []
 
@@ -223,9 +225,7 @@ def test_tables_keep_the_order_of_the_grid(tmp_path: Path, monkeypatch: pytest.M
     first = [line.split("|")[1].strip() for line in text.splitlines() if line.startswith("| ")]
     named = [name for name in first if name in grid_arms(("vote", "rag"))]
     assert named == grid_arms(("vote", "rag")) and named[0] != "rag"
-    tracker = Tracker(config.store)
-    (job,) = tracker.find({"valuesim.level": "job"})
-    summary = run_summary(tracker, job)
+    summary = run_summary(*job_of(config))
     assert (summary["status"], summary["tags"]["stopped"]) == ("FINISHED", "no")
 
 
@@ -235,10 +235,7 @@ def test_a_reading_of_the_testset_is_counted_when_the_job_stops(
     """It was read, by however few arms; the next is the second."""
     only_first(monkeypatch)
     config = tiny(tmp_path)
-    with monkeypatch.context() as patch:
-        patch.setattr(ablation, "run_benchmark", broken_after(1))
-        with pytest.raises(BudgetExceededError):
-            run_ablation(config, ["vote"], "test")
+    spend(config, ["vote"], after=1, role="test")
     text = run_ablation(config, ["vote"], "test")
     assert re.findall(r"reading (\d+) of this testset", text) == ["2"]
     assert "of this testset" not in run_ablation(config, ["vote"], "dev")
@@ -252,9 +249,7 @@ def test_arms_that_are_compiled_name_their_teleprompter(
     config = tiny(tmp_path)
     names = [f"weighted-vote{end}" for end in ("", COMPILED, SHUFFLED)]
     run_ablation(config, names, "dev", make=lambda study, name: build_arm(study, bare(name)))
-    tracker = Tracker(config.store)
-    (job,) = tracker.find({"valuesim.level": "job"})
-    arms = [run_summary(tracker, run) for run in arms_of(tracker, job)]
+    arms = arms_in(*job_of(config))
     found = {arm["name"].split(": ")[1]: arm["params"]["teleprompter"] for arm in arms}
     used = config.compile.teleprompter
     assert [found[name] for name in names] == ["none", used, used] and used != "none"
@@ -262,17 +257,16 @@ def test_arms_that_are_compiled_name_their_teleprompter(
 
 def test_an_arm_that_answered_too_little_has_no_score(tmp_path: Path) -> None:
     """Neither accuracy nor nMAE nor a difference; what it cost is told."""
-    with open_study(tiny(tmp_path)) as study:
-        base = run_benchmark(study, "full", build_arm(study, "full"), "dev")
-        arm = run_benchmark(study, "vote", build_arm(study, "vote"), "dev")
+    results = measured(tmp_path, "full", "vote")
+    arm = results["vote"]
     frame = arm.frame.copy()
     frame.loc[frame.index[0], ["status", "answered"]] = ["failed", False]
     short = replace(arm, frame=frame)
     assert not short.is_valid and short.metrics["nmae"] == short.metrics["nmae"]
-    (row,) = factor_rows({"full": base, "vote": short})
+    (row,) = factor_rows({**results, "vote": short})
     assert all(row[name] != row[name] for name in ("accuracy", "difference", "nmae"))
     assert float(row["tokens"]) > 0
-    (valid,) = factor_rows({"full": base, "vote": arm})
+    (valid,) = factor_rows(results)
     assert valid["nmae"] == arm.metrics["nmae"]
 
 

@@ -2,16 +2,22 @@
 
 import json
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from jobs import Stopping, answered_by, lexical_server, living_in, small_job
+from jobs import Stopping, living_in, small_job
+from measuring import (  # noqa: F401
+    Ran,
+    living_there,
+    measured,
+    one_home,
+    readings_of_stopped,
+    unasked_estimate,
+)
 
 from evals.contamination import run_contamination
-from evals.past_runs import arms_of, count_reading, load_predictions
+from evals.past_runs import arms_of, load_predictions
 from evals.study import open_study
 from evals.tracking import Tracker
 from valuesim_dspy.errors import BudgetExceededError, ConfigError
@@ -23,42 +29,9 @@ pytestmark = pytest.mark.slow
 LEAST = 10
 
 
-@dataclass(frozen=True, eq=False)
-class Ran:
-    """A run: its text, its id and the engine that answered."""
-
-    text: str
-    engine: Any
-
-    @property
-    def run_id(self) -> str:
-        """The job's MLflow run."""
-        return str(re.findall(r"MLflow run (\w+)", self.text)[0])
-
-    @property
-    def words(self) -> str:
-        """The text without its line breaks."""
-        return " ".join(self.text.split())
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that holds store and cache for the whole module."""
-    return tmp_path_factory.mktemp("home")
-
-
-@pytest.fixture(autouse=True)
-def store(home: Path) -> Iterator[Path]:
-    """Keep everything a test runs in that folder."""
-    with living_in(home) as folder:
-        yield folder
-
-
 def run(engine: Any = None, *, least: int = LEAST, role: str = "dev", **changes: Any) -> Ran:
     """Run contamination on a small job."""
-    config = small_job(variant="single", **changes)
-    with answered_by(engine or Stopping()) as answering:
-        return Ran(run_contamination(config, role, least=least), answering)
+    return measured(lambda job: run_contamination(job, role, least=least), engine, **changes)
 
 
 @pytest.fixture(scope="module")
@@ -182,14 +155,8 @@ def test_shares_that_are_none_are_failures_and_leave_no_score(tmp_path: Path) ->
 
 def test_a_large_estimate_wants_a_word_of_consent(capsys: pytest.CaptureFixture[str]) -> None:
     """Recall and both arms are in the estimate; nothing is asked."""
-    with lexical_server() as server:
-        lm = {"model": "openai/test", "api_base": server.url}
-        config = small_job(variant="single", task_lm=lm, confirm_calls=5)
-        with pytest.raises(ConfigError, match=r"^confirm_calls: up to [\d,]+ calls .*--yes"):
-            run_contamination(config, "dev", least=LEAST)
-        assert server.requests == []
-    lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines[1:]] == ["recall", "single", "rag", "all"]
+    lines = unasked_estimate(lambda job: run_contamination(job, "dev", least=LEAST), capsys)
+    assert [line[0] for line in lines[1:]] == ["recall", "single", "rag", "all"]
 
 
 def test_a_country_with_too_few_people_is_left_out() -> None:
@@ -200,21 +167,15 @@ def test_a_country_with_too_few_people_is_left_out() -> None:
 
 def test_warm_arms_have_a_table_of_their_own() -> None:
     """Cold and warm are never in one."""
-    config = small_job(variant="single-peers")
-    with answered_by(Stopping()):
-        text = run_contamination(config, "dev", least=LEAST)
-    cold, warm = text.split("**Cold arms**")[1].split("**Warm arms**")
+    cold, warm = run(variant="single-peers").text.split("**Cold arms**")[1].split("**Warm arms**")
     assert "| rag |" in cold and "| single-peers |" not in cold
     assert "| single-peers |" in warm and "| rag |" not in warm
 
 
 def test_readings_of_the_testset_are_counted() -> None:
     """A look at the testset is a look, whatever for."""
-    counts = [
-        int(re.findall(r"Reading (\d+) of this testset", run(role="test").words)[0])
-        for _ in range(2)
-    ]
-    assert counts[1] == counts[0] + 1
+    first, second = (run(role="test").reading for _ in range(2))
+    assert second == first + 1
 
 
 def test_a_spent_budget_ends_the_job(tmp_path: Path) -> None:
@@ -248,9 +209,4 @@ def test_a_spent_budget_prints_and_keeps_what_is_done(
 
 def test_a_reading_is_counted_when_the_job_stops(tmp_path: Path) -> None:
     """The testset was read, whether or not a report came of it; the devset is not counted."""
-    with living_in(tmp_path):
-        for role in ("dev", "test"):
-            with pytest.raises(KeyboardInterrupt):
-                run(Stopping(at=1), role=role)
-        with open_study(small_job(variant="single")) as study:
-            assert count_reading(study) == 2
+    assert readings_of_stopped(run, tmp_path) == 2

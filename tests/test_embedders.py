@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from embedding import REMOTE, Fetch
 
 from evals.embedders import (
     LOCAL_DEFAULT,
@@ -19,28 +20,11 @@ from evals.embedders import (
     weak_baseline_note,
 )
 from valuesim_dspy.cache import ResponseCache
-from valuesim_dspy.errors import (
-    ConfigError,
-)
+from valuesim_dspy.errors import ConfigError
 from valuesim_dspy.retrieval import LexicalEmbedder
 from valuesim_dspy.roles import EmbedderConfig
 from valuesim_dspy.survey.codebook import load_codebook
 from valuesim_dspy.usage import Budget, Meter
-
-REMOTE = EmbedderConfig(model="openai/embed-1", api_base="http://127.0.0.1:9/v1")
-SECRET = "test-only-value-0123456789"
-
-
-class Fetch:
-    """Count what would be paid for: a text's vector is its length and its number of spaces."""
-
-    def __init__(self) -> None:
-        self.batches: list[list[str]] = []
-
-    def __call__(self, batch: list[str]) -> list[list[float]]:
-        """Return the vectors of a batch."""
-        self.batches.append(batch)
-        return [[float(len(text)), float(text.count(" ")), 0.1] for text in batch]
 
 
 class FakeModel:

@@ -1,5 +1,6 @@
 """Every fault of a model server ends as an answer or as a counted failure, within bounds."""
 
+import contextlib
 import gc
 import logging
 import threading
@@ -32,6 +33,8 @@ pytestmark = pytest.mark.slow
 
 KEY = "sk-canary-0123456789abcdef"
 QUESTIONS = ("Q69", "Q70", "Q71", "Q72", "Q73", "Q74", "Q241", "Q8")
+HANGS = ("timeout", "drip", "drip head")
+"""Faults that end with the time of an attempt; with others a busy machine has all it needs."""
 ASKED = 1 + Answerer(ValueSim("single").direct.answer.signature).retries
 """How often one question is put to the model until its answer is an option."""
 
@@ -46,9 +49,9 @@ async def _no_pause(seconds: float) -> None:
 
 
 def remote(server: Any, *, in_flight: int = 16, **known: Any) -> MeteredLM:
-    """Make an LM that asks a server with a key, is impatient, and never sleeps."""
+    """Make an LM that asks a server with a key, and never sleeps between attempts."""
     given = {"model": "openai/test", "api_base": server.url, "api_key_env": "MY_KEY"}
-    role = LMRole(**{**given, "timeout": 0.25, "num_retries": 2, **known})
+    role = LMRole(**{**given, "timeout": 20.0, "num_retries": 2, **known})
     pauses = Pauses(lambda seconds: None, _no_pause)
     return make_lm(role, name="task_lm", limits=Limits(in_flight=in_flight), pauses=pauses)
 
@@ -87,7 +90,7 @@ def test_every_fault_by_itself_ends_as_a_counted_failure(
         ResponseCache().installed(),
         caplog.at_level(logging.DEBUG, "valuesim_dspy"),
     ):
-        lm = remote(server)
+        lm = remote(server, timeout=0.5 if fault in HANGS else 20.0)
         (outcome,) = answer_cases(ValueSim("single"), cases, lm=lm)
     told(outcome)
     assert outcome.status == ("invalid" if fault in WORDS else "failed")
@@ -99,7 +102,7 @@ def test_every_fault_by_itself_ends_as_a_counted_failure(
     assert KEY not in caplog.text and "You live" not in caplog.text
 
 
-@pytest.mark.parametrize("fault", sorted(set(WIRE) - {"timeout", "drip", "drip head"}))
+@pytest.mark.parametrize("fault", sorted(set(WIRE) - set(HANGS)))
 def test_every_fault_that_passes_is_survived_or_counted(fault: str) -> None:
     """After one fault the server answers: what may be tried again is answered."""
     cases = [example("Q69"), example("Q70")]
@@ -112,7 +115,7 @@ def test_every_fault_that_passes_is_survived_or_counted(fault: str) -> None:
     assert server.requests == (2 if lost else 3)
 
 
-@pytest.mark.parametrize("fault", ["drip", "drip head", "timeout"])
+@pytest.mark.parametrize("fault", HANGS)
 def test_no_attempt_takes_longer_than_its_time(fault: str) -> None:
     """A byte now and then does not extend it; the connection is closed, not kept."""
     with MisbehavingServer(faults=[fault]) as server:
@@ -126,7 +129,7 @@ def test_no_attempt_takes_longer_than_its_time(fault: str) -> None:
 def test_a_reply_of_ten_megabytes_is_not_read() -> None:
     """The connection is closed at four; memory never holds what was sent."""
     with MisbehavingServer(faults=["large"]) as server:
-        lm = remote(server, num_retries=0, timeout=20.0)
+        lm = remote(server, num_retries=0)
         with pytest.raises(dspy.LMTransportError, match="larger than 4096 KB"):
             lm("hi")
     assert LARGE > 4096 * 1024
@@ -137,7 +140,7 @@ def soup(cases: int, variant: str, seed: int) -> tuple[list[Outcome], MeteredLM,
     examples = people(-(-cases // len(QUESTIONS)))[:cases]
     with MisbehavingServer(lexical_reply, rate=0.3, seed=seed) as server:
         with ResponseCache().installed():
-            lm = remote(server, timeout=0.3)
+            lm = remote(server, timeout=0.6)
             outcomes = answer_cases(ValueSim(variant), examples, lm=lm, threads=16)
         lm.close()
     return outcomes, lm, server.requests
@@ -172,16 +175,21 @@ def test_the_whole_program_survives_the_soup(seed: int) -> None:
     assert lm.throttle is not None and lm.throttle.under_way == 0
 
 
-def held() -> tuple[int, int]:
+def held() -> set[object]:
     """Return the open files and the threads of this process."""
     gc.collect()
-    return len(list(Path("/proc/self/fd").iterdir())), threading.active_count()
+    found: set[object] = set(threading.enumerate())
+    for each in Path("/proc/self/fd").iterdir():
+        # The listing is itself an open file, and gone by now.
+        with contextlib.suppress(FileNotFoundError):
+            found.add((each.name, each.readlink()))
+    return found
 
 
 def many(count: int, seed: int) -> Counter[str]:
     """Make so many calls through the soup, from 32 threads."""
     with MisbehavingServer(rate=0.3, seed=seed) as server:
-        lm = remote(server, in_flight=32, timeout=0.06, num_retries=3)
+        lm = remote(server, in_flight=32, timeout=0.12, num_retries=3)
 
         def one(number: int) -> str:
             try:
@@ -199,7 +207,7 @@ def many(count: int, seed: int) -> Counter[str]:
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="counts open files in /proc")
 def test_ten_thousand_calls_leak_neither_threads_nor_files() -> None:
-    """As many of both as before, once the server and the LM are closed."""
+    """None that was not there before, once the server and the LM are closed."""
     many(50, 1)
     before = held()
     found = many(10_000, 2)
@@ -207,7 +215,7 @@ def test_ten_thousand_calls_leak_neither_threads_nor_files() -> None:
     assert set(found) <= {"answered", "LMProviderError", "LMTransportError", "LMServerError"} | {
         "LMRateLimitError"
     }
-    assert held() == before
+    assert held() <= before
 
 
 def test_a_few_hundred_calls_leave_nothing_open() -> None:
@@ -216,7 +224,7 @@ def test_a_few_hundred_calls_leave_nothing_open() -> None:
     before = held()
     found = many(150, 2)
     assert sum(found.values()) == 150 and found["answered"] > 100
-    assert held() == before
+    assert held() <= before
 
 
 def test_a_server_that_is_not_there_stops_the_run_before_it_begins() -> None:
@@ -254,8 +262,8 @@ def test_a_server_that_dies_stops_the_run_soon(then: str, variant: str) -> None:
         answer_cases(ValueSim(variant), people(30), lm=lm, threads=8)
     assert str(caught.value).startswith(f"task_lm: {server._address} does not answer any more: 20")
     assert "what was done is kept" in str(caught.value)
-    # Those that were waiting when it became clear make no further attempt.
-    assert server.requests <= 12 + 20 + 2 * 8
+    # An answer that comes late starts the count again; those that wait make no further attempt.
+    assert server.requests <= 12 + 2 * 20 + 2 * 8
 
 
 @pytest.mark.parametrize("then", ["401", "403", "402"])

@@ -238,7 +238,7 @@ def test_an_interrupt_leaves_nothing_running(
     def act(asked: Case) -> int:
         started.append(asked.question.id)
         if asked.question.id != QUESTIONS[0]:
-            assert gate.wait(timeout=5)
+            assert gate.wait(timeout=30)
         return 1
 
     def interrupt(outcome: Outcome) -> None:

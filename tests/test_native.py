@@ -126,7 +126,7 @@ def test_settings_of_the_connection_may_come_with_a_call_or_a_copy(cache: Respon
     """Another key or time limit for one call or copy goes to the server, as in DSPy."""
     with LoopbackServer() as server:
         lm = remote(server)
-        assert lm("one", api_key="sk-one", timeout=5) == ["ok"]
+        assert lm("one", api_key="sk-one", timeout=30) == ["ok"]
         assert lm.copy(api_key="sk-two")("two") == ["ok"]
         assert lm("three") == ["ok"]
     assert server.keys == ["sk-one", "sk-two", "none"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -286,11 +287,14 @@ def test_ctrl_c_ends_a_job_in_one_line_and_it_goes_on(tmp_path: Path, code: Path
     home = tmp_path / "home"
     with lexical_server() as server:
         process = _start(code, home, server.url)
-        assert server.wait_for(whole // 2)
+        assert server.wait_for(whole // 2, timeout=120)
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=120)
         assert process.returncode == 130
-        assert err.splitlines() == ["interrupted; what was done is kept"]
+        *slow, last = err.splitlines()
+        assert last == "interrupted; what was done is kept"
+        # Said where the machine is so busy that a phase takes 15 s, or calls under way two.
+        assert all(re.search(r"^waiting for what is |: \d+ of \d+$", line) for line in slow)
         (run_id,) = tracker_of(home / "mlruns").find({LEVEL: "job"})
         assert run_summary(tracker_of(home / "mlruns"), run_id)["status"] == "KILLED"
         assert _start(code, home, server.url).wait(timeout=120) == 0

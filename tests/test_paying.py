@@ -223,7 +223,7 @@ def test_a_stop_reaches_the_calls_that_wait(gone: str) -> None:
     ready = threading.Barrier(8)
 
     def ask(number: int) -> str:
-        ready.wait(10)
+        ready.wait(30)
         try:
             return str(lm(f"{number}"))
         except ConfigError as error:

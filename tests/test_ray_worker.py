@@ -264,7 +264,7 @@ def test_calls_under_way_end_when_it_is_to_finish(survey: Path) -> None:
     def answer(messages: Messages) -> str:
         if len(messages) > 1:
             begun.release()
-            told.wait(10)
+            told.wait(60)
         return lexical_reply(messages) if len(messages) > 1 else "ready"
 
     with LoopbackServer(answer) as server:
@@ -274,7 +274,7 @@ def test_calls_under_way_end_when_it_is_to_finish(survey: Path) -> None:
         opened = worker.open()
 
         def finish() -> None:
-            assert begun.acquire(timeout=10) and begun.acquire(timeout=10)
+            assert begun.acquire(timeout=60) and begun.acquire(timeout=60)
             worker.finish()
             told.set()
 

@@ -1,15 +1,21 @@
 """`evals robustness`: what is measured, kept and said, on a small job."""
 
-import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from jobs import Stopping, answered_by, lexical_server, living_in, small_job
+from jobs import Stopping, living_in, small_job
+from measuring import (  # noqa: F401
+    Ran,
+    living_there,
+    measured,
+    one_home,
+    readings_of_stopped,
+    unasked_estimate,
+)
 
-from evals.past_runs import arms_of, count_reading, load_predictions
+from evals.past_runs import arms_of, load_predictions
 from evals.perturbing import PERTURBATIONS
 from evals.robustness import WORDING, run_robustness
 from evals.robustness_table import AS_IS
@@ -27,37 +33,6 @@ MADE = [name for name in PERTURBATIONS if name != WORDING]
 LIMITS: dict[str, Any] = {"people": 4, "targets": 2}
 
 
-@dataclass(frozen=True, eq=False)
-class Ran:
-    """A run: its text, its id and the engine that answered."""
-
-    text: str
-    engine: Any
-
-    @property
-    def run_id(self) -> str:
-        """The job's MLflow run."""
-        return str(re.findall(r"MLflow run (\w+)", self.text)[0])
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that holds store and cache for the whole module."""
-    return tmp_path_factory.mktemp("home")
-
-
-@pytest.fixture(autouse=True)
-def store(home: Path) -> Iterator[Path]:
-    """Keep everything a test runs in that folder."""
-    with living_in(home) as folder:
-        yield folder
-
-
-def words(text: str) -> str:
-    """Return a text without its line breaks."""
-    return " ".join(text.split())
-
-
 @pytest.fixture
 def apart(tmp_path: Path) -> Iterator[Path]:
     """Keep an engine's replies where no other engine's are remembered."""
@@ -69,9 +44,7 @@ def run(engine: Any = None, arms: tuple[str, ...] = ("single",), **changes: Any)
     """Run robustness on a few cases of a small job."""
     limits = LIMITS | {key: changes.pop(key) for key in ("people", "targets") if key in changes}
     role = changes.pop("role", "dev")
-    config = small_job(variant="single", **changes)
-    with answered_by(engine or Stopping()) as answering:
-        return Ran(run_robustness(config, arms, role, **limits), answering)
+    return measured(lambda job: run_robustness(job, arms, role, **limits), engine, **changes)
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +72,6 @@ def rows(text: str) -> dict[str, list[str]]:
     return {cells[0].strip(): [cell.strip() for cell in cells] for cells in reversed(lines)}
 
 
-@pytest.mark.slow
 def test_the_variant_and_rag_are_measured_under_every_perturbation(ran: Ran) -> None:
     """A block for each arm, a line for each perturbation, and why one was not made."""
     assert "### single (cold)" in ran.text and "### rag (cold)" in ran.text
@@ -108,15 +80,13 @@ def test_the_variant_and_rag_are_measured_under_every_perturbation(ran: Ran) -> 
     assert ran.text.count("In words:") == 2
 
 
-@pytest.mark.slow
 def test_the_header_says_what_was_drawn_and_that_it_is_machinery(ran: Ran) -> None:
     """Nobody takes a part of synthetic people for the survey."""
-    assert "4 of the devset's 6 people, 8 of its 12 cases" in words(ran.text)
-    assert "says nothing about people" in words(ran.text)
-    assert "cannot flip on repetition" in words(ran.text)
+    assert "4 of the devset's 6 people, 8 of its 12 cases" in ran.words
+    assert "says nothing about people" in ran.words
+    assert "cannot flip on repetition" in ran.words
 
 
-@pytest.mark.slow
 def test_a_run_for_each_arm_and_perturbation_is_kept(ran: Ran) -> None:
     """With its numbers and its cases, so that nothing has to be measured again."""
     tracker = Tracker(None)
@@ -133,14 +103,12 @@ def test_a_run_for_each_arm_and_perturbation_is_kept(ran: Ran) -> None:
     assert list(frame["truth"]) == list(load_predictions(tracker, labels["rag: as is"][0])["truth"])
 
 
-@pytest.mark.slow
 def test_it_is_the_same_again_and_continues_its_run(ran: Ran) -> None:
     """Bit for bit with the same seed; replies come from the cache, into the same run."""
     again = run(Stopping(at=1, error=AssertionError("asked again")), arms=())
     assert again.text == ran.text
 
 
-@pytest.mark.slow
 def test_the_embedded_model_does_not_flip_on_repetition_but_is_asked(ran: Ran) -> None:
     """The floor is measured, not assumed."""
     assert rows(ran.text)["repeat"][2] == "0.0 [0.0, 0.0]"
@@ -154,13 +122,13 @@ def test_whoever_answers_by_place_is_found_out(
     apart: Path, place: int, side: str, effect: str
 ) -> None:
     """All answers flip under reversal, and the pull of the place is whole."""
-    text = run(constant(place)).text
-    found = rows(text)
+    told = run(constant(place))
+    found = rows(told.text)
     assert found["options-reversed"][2] == "100.0 [100.0, 100.0]"
     assert found["options-reversed"][3] == "+100.0 [+100.0, +100.0]"
     assert found["paraphrased"][2] == "0.0 [0.0, 0.0]"
-    assert f"{effect} [{effect}, {effect}] points" in text
-    assert f"It favours the option that stands {side}" in words(text)
+    assert f"{effect} [{effect}, {effect}] points" in told.text
+    assert f"It favours the option that stands {side}" in told.words
 
 
 class Random(LexicalEngine):
@@ -176,13 +144,12 @@ class Random(LexicalEngine):
         return scripted.complete(request)
 
 
-@pytest.mark.slow
 def test_flips_on_plain_repetition_are_the_floor(apart: Path) -> None:
     """What flips anyhow is not held against a perturbation."""
-    text = run(Random(), people=6).text
-    floor = float(rows(text)["repeat"][2].split()[0])
+    told = run(Random(), people=6)
+    floor = float(rows(told.text)["repeat"][2].split()[0])
     assert floor > 20
-    assert f"{floor} % when it is merely asked again" in words(text)
+    assert f"{floor} % when it is merely asked again" in told.words
 
 
 def test_failures_are_counted_and_end_nothing(apart: Path) -> None:
@@ -200,15 +167,11 @@ def test_failures_are_counted_and_end_nothing(apart: Path) -> None:
     assert found["paraphrased"][6] == "0.0 % then 0.0 %"
 
 
-@pytest.mark.slow
 def test_a_wording_of_ones_own_is_compared_with_the_codebooks(tmp_path: Path) -> None:
     """Only questions that it words differently are put both ways."""
     file = tmp_path / "wording.yaml"
-    config = small_job(variant="single")
-    with answered_by(Stopping()):
-        text = run_robustness(config, ("single",), "dev", **LIMITS)
     asked = Tracker(None)
-    first = arms_of(asked, re.findall(r"MLflow run (\w+)", text)[0])[0]
+    first = arms_of(asked, run().run_id)[0]
     one = load_predictions(asked, first)["question"].iloc[0]
     file.write_text(f"{one}: How do you see this, all in all?\n", encoding="utf-8")
     text = run(name="worded", data={"wording": str(file)}).text
@@ -218,7 +181,6 @@ def test_a_wording_of_ones_own_is_compared_with_the_codebooks(tmp_path: Path) ->
     assert "official-wording: not made" not in text
 
 
-@pytest.mark.slow
 def test_arms_that_read_other_peoples_codes_keep_the_codes() -> None:
     """A warm arm is told what others answered by code and label: new codes would mislead it."""
     text = run(arms=("single-peers",), name="warm").text
@@ -237,14 +199,11 @@ def test_arms_without_words_are_refused() -> None:
 
 def test_a_large_estimate_wants_a_word_of_consent(capsys: pytest.CaptureFixture[str]) -> None:
     """The estimate covers the cases as they are and every perturbation; nothing is asked."""
-    with lexical_server() as server:
-        lm = {"model": "openai/test", "api_base": server.url}
-        config = small_job(variant="single", task_lm=lm, confirm_calls=5)
-        with pytest.raises(ConfigError, match=r"^confirm_calls: up to [\d,]+ calls .*--yes"):
-            run_robustness(config, ("single",), "dev", people=2, targets=1)
-        assert server.requests == []
-    (line,) = (line for line in capsys.readouterr().out.splitlines() if "single" in line)
-    assert line.split()[1] == str(2 * (1 + len(MADE)))
+    lines = unasked_estimate(
+        lambda job: run_robustness(job, ("single",), "dev", people=2, targets=1), capsys
+    )
+    (line,) = (line for line in lines if "single" in " ".join(line))
+    assert line[1] == str(2 * (1 + len(MADE)))
 
 
 def test_an_empty_set_is_refused() -> None:
@@ -253,16 +212,13 @@ def test_an_empty_set_is_refused() -> None:
         run(protocol={"dev": 0})
 
 
-@pytest.mark.slow
 def test_readings_of_the_testset_are_counted() -> None:
     """A look at the testset is a look, whatever for."""
     limits: dict[str, Any] = {"arms": ("blank",), "people": 1, "targets": 1}
-    texts = [run(role="test", **limits).text for _ in range(2)]
-    counts = [int(re.findall(r"Reading (\d+) of this testset", text)[0]) for text in texts]
-    assert counts[1] == counts[0] + 1
+    first, second = (run(role="test", **limits).reading for _ in range(2))
+    assert second == first + 1
 
 
-@pytest.mark.slow
 def test_a_saved_program_is_put_otherwise_too(tmp_path: Path) -> None:
     """It is measured under its own name; a folder that holds none is refused."""
     folder = tmp_path / "saved"
@@ -275,7 +231,6 @@ def test_a_saved_program_is_put_otherwise_too(tmp_path: Path) -> None:
         run(arms=(str(tmp_path),))
 
 
-@pytest.mark.slow
 def test_a_spent_budget_keeps_what_was_done(home: Path) -> None:
     """The job says so, and goes on from there with more."""
     with pytest.raises(BudgetExceededError):
@@ -291,7 +246,6 @@ def test_a_spent_budget_keeps_what_was_done(home: Path) -> None:
     assert engine.asked == needed.asked - 20
 
 
-@pytest.mark.slow
 def test_a_spent_budget_prints_and_keeps_the_arms_that_are_done(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -311,9 +265,4 @@ def test_a_spent_budget_prints_and_keeps_the_arms_that_are_done(
 
 def test_a_reading_is_counted_when_the_job_stops(tmp_path: Path) -> None:
     """The testset was read, whether or not a report came of it; the devset is not counted."""
-    with living_in(tmp_path):
-        for role in ("dev", "test"):
-            with pytest.raises(KeyboardInterrupt):
-                run(Stopping(at=1), role=role)
-        with open_study(small_job(variant="single")) as study:
-            assert count_reading(study) == 2
+    assert readings_of_stopped(run, tmp_path) == 2

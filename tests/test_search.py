@@ -554,17 +554,20 @@ def test_a_winner_can_be_loaded_from_its_run(tmp_path: Path, store: Path) -> Non
 
 
 # Run by a process of its own: one process of a search, which says how many calls it made, and may
-# be killed at one of them.
+# be killed at one of them; or says when it makes the first, and waits until it may.
 PROCESS = """
 import os, signal, sys
 from optimize.__main__ import main
 from valuesim_dspy.lexical.engine import LexicalEngine
 
-at, answers, *arguments = sys.argv[1:]
+at, answers, waits, *arguments = sys.argv[1:]
 left = [int(at)]
 complete = LexicalEngine.complete
 
 def counted(self, request):
+    if waits and left[0] == int(at):
+        print("first call", file=sys.__stdout__, flush=True)
+        sys.stdin.readline()
     left[0] -= 1
     if left[0] == 0:
         os.kill(os.getpid(), signal.SIGKILL)
@@ -589,12 +592,15 @@ def code(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def start(code: Path, home: Path, file: Path, at: int = 10**9) -> subprocess.Popen[str]:
-    """Start a process of a search, to be killed at a call."""
-    answers = home / "answers"
+def start(
+    code: Path, home: Path, file: Path, at: int = 10**9, *, waits: bool = False
+) -> subprocess.Popen[str]:
+    """Start a process of a search, to be killed at a call, or to wait at the first."""
+    own = [str(at), str(home / "answers"), "waits" if waits else ""]
     with living_in(home):
         return subprocess.Popen(
-            [sys.executable, str(code / "process.py"), str(at), str(answers), "search", str(file)],
+            [sys.executable, str(code / "process.py"), *own, "search", str(file)],
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -616,7 +622,15 @@ def test_two_processes_work_on_one_search(tmp_path: Path, code: Path, storage: s
     """Through a database and through a journal: each trial once, the devset read by the last."""
     search = {"trials": 10, "startup": 10, "storage": storage, "space": NUMBERS_AND_ARMS}
     file = search_file(tmp_path / "tiny.toml", search, protocol={"val": 8, "targets": 4})
-    processes = [start(code, tmp_path, file) for _ in range(2)]
+    processes = [start(code, tmp_path, file, waits=True) for _ in range(2)]
+    # Who starts late would find nothing left to do.
+    for process in processes:
+        assert process.stdout is not None
+        assert "first call\n" in iter(process.stdout.readline, "")
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("go on\n")
+        process.stdin.flush()
     texts = [ended(process) for process in processes]
     begun = [re.findall(r"^trial (\d+) complete", text, re.M) for text in texts]
     assert all(begun)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from killing import Model, Nursery
+from killing import ASKING, SIMULATION, Model, Nursery
 from loopback import LoopbackServer
 from simulating import QUESTIONS as ASKED
 from simulating import Scripted, examples, remote
@@ -69,13 +69,27 @@ class World:
         assert len(table) == ROWS and set(table["status"]) == {"answered"}
         return table, self.model.asked - before, int((home / "events").read_text())
 
+    def halfway(self, name: str, end: int = signal.SIGKILL) -> Path:
+        """Return the new home of a run that a signal ended at half of its requests."""
+        requests, home = self.calm[1], self.home(name)
+        self.model.asked, self.model.signal = 0, end
+        status = self.simulate(home, request=requests // 2)
+        self.model.signal = signal.SIGKILL
+        assert status == (128 + end if end in ASKING else -end), (home / "err").read_text()
+        return home
+
+    def goes_on(self, home: Path) -> None:
+        """Assert that the same command now ends as if undisturbed."""
+        assert self.simulate(home) == 0, (home / "err").read_text()
+        pd.testing.assert_frame_equal(output(home), self.calm[0])
+
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """One nursery and one server for all tests."""
     folder, model = tmp_path_factory.mktemp("world"), Model()
     write_synthetic(folder / "people.csv", 40, seed=3)
-    with LoopbackServer(model) as server, Nursery() as nursery:
+    with LoopbackServer(model) as server, Nursery(SIMULATION) as nursery:
         yield World(nursery, model, server.url, folder)
 
 
@@ -102,7 +116,7 @@ def test_killed_at_twenty_random_moments_it_ends_as_if_undisturbed(
     world: World, tmp_path: Path
 ) -> None:
     """Amid calls and amid writing, up to five times in a run; what was kept stays as it is."""
-    calm, requests, events = world.calm
+    _, requests, events = world.calm
     rng, kills, runs, most = random.Random("kills of simulate"), 0, 0, 0
     while kills < KILLS:
         home, known = world.home(f"killed-{runs}"), dict[int, Outcome]()
@@ -117,8 +131,7 @@ def test_killed_at_twenty_random_moments_it_ends_as_if_undisturbed(
             now = kept(home, tmp_path / f"copy-{kills}")
             assert known.items() <= now.items()
             known, most = now, max(most, len(now))
-        assert world.simulate(home) == 0, (home / "err").read_text()
-        pd.testing.assert_frame_equal(output(home), calm)
+        world.goes_on(home)
         assert requests <= world.model.asked <= requests + (kills - begun) * UNKEPT
         with Journal(home / f"{OUT}.journal") as journal:
             assert known.items() <= dict(journal.outcomes()).items()
@@ -133,15 +146,10 @@ def line_of(home: Path, file: str = "err") -> str:
     return text
 
 
-@pytest.mark.parametrize("ending", [signal.SIGSEGV, signal.SIGTERM])
-def test_a_crash_and_an_end_by_a_scheduler_are_like_a_kill(world: World, ending: int) -> None:
-    """Whoever ends the process: it goes on, and what is asked again was in flight."""
-    calm, requests, _ = world.calm
-    home, world.model.asked, world.model.signal = world.home(f"signal-{ending}"), 0, ending
-    assert world.simulate(home, request=requests // 2) == -ending
-    world.model.signal = signal.SIGKILL
-    assert world.simulate(home) == 0
-    pd.testing.assert_frame_equal(output(home), calm)
+def test_a_crash_is_like_a_kill(world: World) -> None:
+    """It goes on, and what is asked again was in flight."""
+    requests, home = world.calm[1], world.halfway("crash", signal.SIGSEGV)
+    world.goes_on(home)
     assert requests <= world.model.asked <= requests + UNKEPT
 
 
@@ -149,27 +157,23 @@ def test_kept_rows_are_not_asked_again_though_the_responses_are_gone(
     world: World, tmp_path: Path
 ) -> None:
     """The journal alone knows what is done: each row's three perspectives are asked no more."""
-    calm, requests, _ = world.calm
+    requests = world.calm[1]
     home, world.model.asked = world.home("alone"), 0
     assert world.simulate(home, request=requests - 5) == -signal.SIGKILL
     known, world.model.asked = kept(home, tmp_path / "copy"), 0
     shutil.rmtree(home / "xdg_cache_home")
-    assert world.simulate(home) == 0
-    pd.testing.assert_frame_equal(output(home), calm)
+    world.goes_on(home)
     assert len(known) > ROWS // 2 and world.model.asked <= requests - 3 * len(known)
 
 
-def test_at_ctrl_c_it_says_what_is_kept_and_goes_on(world: World) -> None:
-    """Status 130 and one line, no traceback; what was in flight is not asked again."""
-    calm, requests, _ = world.calm
-    home, world.model.asked, world.model.signal = world.home("interrupted"), 0, signal.SIGINT
-    assert world.simulate(home, request=requests // 2) == 130
-    world.model.signal = signal.SIGKILL
+@pytest.mark.parametrize("asking", ASKING)
+def test_told_to_end_it_says_what_is_kept_and_goes_on(world: World, asking: int) -> None:
+    """By Ctrl-C or by a scheduler: one line, no traceback; what was in flight is kept."""
+    requests, home = world.calm[1], world.halfway(f"told-{asking}", asking)
     assert "rows are left, the others are kept in" in line_of(home)
     assert not (home / OUT).exists() and world.model.asked < requests
-    assert world.simulate(home) == 0
-    pd.testing.assert_frame_equal(output(home), calm)
-    assert requests <= world.model.asked <= requests + UNKEPT
+    world.goes_on(home)
+    assert world.model.asked == requests
 
 
 class Crashing:
@@ -220,7 +224,6 @@ def test_on_a_full_disk_it_stops_and_goes_on_when_there_is_room(
     world: World, tmp_path: Path
 ) -> None:
     """Status 2 and a line that says what to do; what was kept is not asked again."""
-    calm, _, _ = world.calm
     home = world.home("full")
     assert world.simulate(home, largest=90_000) == 2
     (said,) = [line for line in (home / "err").read_text().splitlines() if "make room" in line]
@@ -228,31 +231,25 @@ def test_on_a_full_disk_it_stops_and_goes_on_when_there_is_room(
     assert f"{OUT}.journal: no more answers can be kept" in said
     known = kept(home, tmp_path / "copy")
     assert 0 < len(known) < ROWS and not (home / OUT).exists()
-    assert world.simulate(home) == 0
-    pd.testing.assert_frame_equal(output(home), calm)
+    world.goes_on(home)
     with Journal(home / f"{OUT}.journal") as journal:
         assert known.items() <= dict(journal.outcomes()).items()
 
 
 def test_other_arguments_are_refused_with_what_differs(world: World) -> None:
     """Nothing is asked and nothing changed; with the first ones it goes on."""
-    calm, requests, _ = world.calm
-    home = world.home("other")
-    assert world.simulate(home, request=requests // 2) == -signal.SIGKILL
+    home = world.halfway("other")
     before = world.model.asked
     assert world.simulate(home, "--seed", "7", "--hide", "battery") == 2
     said = line_of(home)
     assert "seed (kept 42, given 7)" in said and "hide (kept question, given battery)" in said
     assert world.model.asked == before
-    assert world.simulate(home) == 0
-    pd.testing.assert_frame_equal(output(home), calm)
+    world.goes_on(home)
 
 
 def test_a_second_process_is_refused_at_once(world: World) -> None:
     """While one works on a journal another stops in one line, and the first loses nothing."""
-    calm, requests, _ = world.calm
-    home = world.home("second")
-    assert world.simulate(home, request=requests // 2) == -signal.SIGKILL
+    home = world.halfway("second")
     before = world.model.asked
     with Journal(home / f"{OUT}.journal") as journal:
         count = journal.count
@@ -260,8 +257,7 @@ def test_a_second_process_is_refused_at_once(world: World) -> None:
         assert "another process works on it" in line_of(home)
         assert list(dict(journal.outcomes())) and journal.count == count
     assert world.model.asked == before
-    assert world.simulate(home) == 0
-    pd.testing.assert_frame_equal(output(home), calm)
+    world.goes_on(home)
 
 
 def test_parts_of_which_one_was_killed_are_merged_into_the_same(world: World) -> None:

@@ -17,6 +17,7 @@ from saving import learned, manifest
 
 from valuesim_dspy import simulation
 from valuesim_dspy.config import parse_job
+from valuesim_dspy.ending import INTERRUPTED
 from valuesim_dspy.errors import (
     BudgetExceededError,
     ConfigError,
@@ -33,7 +34,7 @@ from valuesim_dspy.plan import open_plan
 from valuesim_dspy.program import ValueSim
 from valuesim_dspy.roles import LMRole
 from valuesim_dspy.sharding import status_lines
-from valuesim_dspy.simulation import INTERRUPTED, Simulation, run_simulation
+from valuesim_dspy.simulation import Simulation, run_simulation
 from valuesim_dspy.usage import Meter, Usage
 
 ELSEWHERE = LMRole(model="openai/x", api_base="http://10.0.0.1/v1")

@@ -50,7 +50,7 @@ def test_no_more_calls_are_under_way_than_the_limit() -> None:
         third = pool.submit(throttle.take)
         waiting(throttle, 1)
         throttle.give_back(first)
-        throttle.give_back(third.result(10))
+        throttle.give_back(third.result(30))
     throttle.give_back(second)
     assert (throttle.under_way, throttle.peak, throttle.limit) == (0, 2, 2)
 
@@ -64,7 +64,7 @@ def test_hundreds_of_threads_share_a_few_slots() -> None:
         slot = throttle.take(10)
         seen.append(throttle.under_way)
         if number < 3:
-            full.wait(10)
+            full.wait(30)
         throttle.succeeded(slot)
         throttle.give_back(slot, 10)
 
@@ -227,9 +227,9 @@ def test_a_stopped_run_waits_no_longer() -> None:
         mine, others = pool.submit(inside), pool.submit(throttle.take)
         waiting(throttle, 2)
         stop.set()
-        assert isinstance(mine.exception(10), StoppedError)
+        assert isinstance(mine.exception(30), StoppedError)
         throttle.give_back(held)
-        throttle.give_back(others.result(10))
+        throttle.give_back(others.result(30))
     assert throttle.under_way == 0
     with pytest.raises(StoppedError):
         inside()
@@ -243,7 +243,7 @@ def test_an_error_of_the_whole_run_reaches_all_who_wait() -> None:
         results = [pool.submit(throttle.take) for _ in range(3)]
         waiting(throttle, 3)
         throttle.stop(error)
-        caught = [result.exception(10) for result in results]
+        caught = [result.exception(30) for result in results]
     assert [str(each) for each in caught] == ["no key; give one"] * 3
     assert all(isinstance(each, MissingDataError) and each is not error for each in caught)
     assert throttle.under_way == 1

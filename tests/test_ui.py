@@ -223,7 +223,9 @@ def test_the_ui_comes_up_serves_runs_and_ends_with_all_its_workers(tmp_path: Pat
     """It answers with the run and its table, takes runs as a local server, ends on SIGTERM."""
     with new_tracker(tmp_path / "store").job(job_facts()) as job, job.arm("rag", ARM) as arm:
         arm.log_predictions(predictions())
-    script = "import sys; from valuesim_dspy.ui import run_ui; run_ui(sys.argv[1], port=47100)"
+    # None of those that a system hands out, and another one for each process.
+    port = 20_000 + os.getpid() % 10_000
+    script = f"import sys; from valuesim_dspy.ui import run_ui; run_ui(sys.argv[1], port={port})"
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
     process = subprocess.Popen(
         [sys.executable, "-c", script, str(tmp_path / "store")],
@@ -235,7 +237,7 @@ def test_the_ui_comes_up_serves_runs_and_ends_with_all_its_workers(tmp_path: Pat
         assert process.stdout is not None
         address = process.stdout.readline().split()[-1]
         table = f"{address}/get-artifact?run_uuid={arm.run_id}&path=predictions.json"
-        with urllib.request.urlopen(table, timeout=30) as answer:
+        with urllib.request.urlopen(table, timeout=60) as answer:
             assert len(json.load(answer)["data"]) == 4
         over_http = Tracker(address)
         assert not over_http.remote
@@ -244,8 +246,8 @@ def test_the_ui_comes_up_serves_runs_and_ends_with_all_its_workers(tmp_path: Pat
         assert len(load_predictions(Tracker(tmp_path / "store"), second.run_id)) == 4
     finally:
         process.send_signal(signal.SIGTERM)
-        rest, _ = process.communicate(timeout=30)
+        rest, _ = process.communicate(timeout=120)
     assert "the MLflow UI has ended" in rest
     assert process.returncode == 0
     with pytest.raises(urllib.error.URLError):
-        urllib.request.urlopen(f"{address}/health", timeout=5)
+        urllib.request.urlopen(f"{address}/health", timeout=30)

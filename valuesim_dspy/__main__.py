@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from valuesim_dspy import __version__
+from valuesim_dspy.ending import status_of, told_to_end
 from valuesim_dspy.errors import BudgetExceededError, ConfigError, ValueSimError
 from valuesim_dspy.interviewing import add_interview_command
 from valuesim_dspy.simulating import add_merge_command, add_simulate_command
 
-EXIT_ERROR, EXIT_BUDGET, EXIT_INTERRUPTED = 2, 3, 130
+EXIT_ERROR, EXIT_BUDGET = 2, 3
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,14 +40,15 @@ def run_command(parser: argparse.ArgumentParser, arguments: Sequence[str] | None
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
     parsed = parser.parse_args(arguments)
     try:
-        status = parsed.run(parsed)
+        with told_to_end(is_process=arguments is None):
+            status = parsed.run(parsed)
         sys.stdout.flush()
     except BudgetExceededError as error:
         return _say(str(error), EXIT_BUDGET)
     except ValueSimError as error:
         return _say(str(error), EXIT_ERROR)
-    except KeyboardInterrupt:
-        return _say("interrupted; what was done is kept", EXIT_INTERRUPTED)
+    except KeyboardInterrupt as error:
+        return _say("interrupted; what was done is kept", status_of(error))
     except BrokenPipeError:
         # Nobody reads on; what is still in the buffer must not fail when the process ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf
+
 from pydantic import Field
 
 from valuesim_dspy.roles import Settings
@@ -26,6 +28,25 @@ class Limits(Settings):
     in_flight: int = Field(default=64, ge=1, le=4096)
     calls_per_minute: int | None = Field(default=None, ge=1)
     tokens_per_minute: int | None = Field(default=None, ge=1)
+
+    def minutes(self, calls: int, tokens: int) -> float:
+        """Return how long so many calls and tokens take at least, in minutes."""
+        return max(calls / (self.calls_per_minute or inf), tokens / (self.tokens_per_minute or inf))
+
+    def notes(self, calls: int, tokens: int, *, in_process: bool) -> list[str]:
+        """Return what is worth knowing of them before a run, a line each.
+
+        Args:
+            calls: The calls that the run makes at least.
+            tokens: The tokens that they take at least.
+            in_process: Whether the model runs in this process.
+        """
+        if in_process:
+            told = "limits do not apply: this model runs here, one call after another"
+            return [told] if self.model_fields_set else []
+        minutes = self.minutes(calls, tokens)
+        lasts = f"{minutes / 60:,.1f} hours" if minutes >= 100 else f"{minutes:,.0f} minutes"
+        return [f"at these limits that takes at least {lasts}"] if minutes >= 1.5 else []
 
 
 class Bucket:

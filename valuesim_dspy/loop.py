@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import dspy
 
 from valuesim_dspy.callscope import stopped_by
+from valuesim_dspy.ending import Patience
 from valuesim_dspy.errors import InvalidAnswerError, ValueSimError
 from valuesim_dspy.fidelity import backstory_fidelity
 from valuesim_dspy.lm import MeteredLM, describe_error
@@ -85,7 +86,8 @@ def stream_cases(
         for number, example in numbered:
             yield number, one(example)
     else:
-        yield from _at_once(one, numbered, threads, stop)
+        with Patience(lm) as patience:
+            yield from _at_once(one, numbered, threads, stop, patience)
 
 
 def answer_cases(
@@ -165,6 +167,7 @@ def _at_once(
     numbered: Iterable[tuple[int, dspy.Example]],
     threads: int,
     stop: threading.Event,
+    patience: Patience,
 ) -> Generator[tuple[int, Outcome]]:
     """Run cases in threads; after an error that ends the run, what is in flight still comes."""
     done: SimpleQueue[tuple[int, Future[Outcome]]] = SimpleQueue()
@@ -189,17 +192,19 @@ def _at_once(
                 if ended.cancelled():
                     continue
                 if failure := ended.exception():
-                    stop.set()
                     pool.shutdown(wait=False, cancel_futures=True)
+                    stop.set()
+                    patience.begin(failure)
                     # What the others were stopped by, and not that they were.
                     if error is None or isinstance(error, StoppedError):
                         error = failure
                 else:
                     yield number, ended.result()
-        except BaseException:
+        except BaseException as told:
             # Ctrl-C, or nobody reads on: what is in flight ends, what is queued never starts.
-            stop.set()
             pool.shutdown(wait=False, cancel_futures=True)
+            stop.set()
+            patience.begin(told)
             raise
     if error is not None:
         raise error

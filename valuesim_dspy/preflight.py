@@ -18,6 +18,7 @@ from valuesim_dspy.errors import (
     BudgetExceededError,
     ConfigError,
     MissingDataError,
+    ProgramStateError,
     ValueSimError,
 )
 from valuesim_dspy.roles import Endpoint, blank_secrets, is_here
@@ -29,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 TRIAL_SECONDS = 30.0
 
-STOPS = (BudgetExceededError, ConfigError, MissingDataError)
+STOPS = (BudgetExceededError, ConfigError, MissingDataError, ProgramStateError)
 """Errors that concern the whole run: they end it, everything else fails one case."""
 
 RUN = 4

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from valuesim_dspy.answers_file import check_output, write_answers
 from valuesim_dspy.cache import ResponseCache
 from valuesim_dspy.config import JobConfig
+from valuesim_dspy.ending import status_of
 from valuesim_dspy.errors import BudgetExceededError, ConfigError
 from valuesim_dspy.estimating import (
     Fitting,
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 AGAIN = ("failed", "invalid")
-INTERRUPTED = 130
 FEWER = "ask less, hide more (--hide), or choose a --program that reads less of a person"
 RECENT = 100_000
 """Requests that the meter remembers, to tell one that comes again."""
@@ -81,7 +81,7 @@ class Simulation:
 
 
 def run_simulation(simulation: Simulation, *, say: Say = print) -> int:
-    """Run, or go on with, a simulation; return an exit status: 0, or 130 at Ctrl-C.
+    """Run, or go on with, a simulation; return an exit status: 0, 130 at Ctrl-C, 143 at SIGTERM.
 
     Args:
         simulation: What is run.
@@ -170,6 +170,9 @@ def _agree(simulation: Simulation, opened: Opened, work: _Work, say: Say) -> Non
         f"{work.rows:,} rows of {len(work.people):,} people to ask; about {span(cost.calls)} "
         f"calls, {span(cost.tokens)} tokens, {money(cost.usd(prices(role)))}, if nothing is cached"
     )
+    limits, least = simulation.config.limits, (cost.calls[0], cost.tokens[0])
+    for line in limits.notes(*least, in_process=role.in_process):
+        say(line)
     if not (simulation.agreed or role.in_process) and cost.calls[1] > limit:
         raise ConfigError(
             f"up to {cost.calls[1]:,} calls may be needed, more than {limit:,}; "
@@ -202,7 +205,7 @@ def _ask(simulation: Simulation, opened: Opened, journal: Journal, work: _Work, 
         return 0
     print(f"stopped: {left_line(journal)}", file=sys.stderr)  # noqa: T201
     if isinstance(stop, KeyboardInterrupt):
-        return INTERRUPTED
+        return status_of(stop)
     raise stop
 
 

@@ -13,13 +13,13 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from ipaddress import ip_address
 from pathlib import Path
-from types import FrameType
-from typing import IO, Any
+from typing import IO
 
+from valuesim_dspy.ending import told_to_end
 from valuesim_dspy.errors import ConfigError, ValueSimError
 from valuesim_dspy.store import (
     MLFLOW_ENVIRONMENT,
@@ -88,7 +88,7 @@ def run_ui(
     port = free_port(host, port)
     shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host
     address = f"http://{f'[{shown}]' if ':' in shown else shown}:{port}"
-    with tempfile.TemporaryFile() as output, _stopped_by_signals():
+    with tempfile.TemporaryFile() as output, told_to_end(is_process=False):
         server = subprocess.Popen(
             _command(uri, artifact_root(store), host, port),
             env={**MLFLOW_ENVIRONMENT, **os.environ},
@@ -195,25 +195,6 @@ def _view_link(uri: str) -> str:
     # Without its workflow type MLflow opens pages for traces and prompts.
     view = f"runs?workflowType=machine_learning&viewStateShareKey={VIEW}"
     return f"#/experiments/{found[0]}/{view}" if found else ""
-
-
-@contextmanager
-def _stopped_by_signals() -> Iterator[None]:
-    """Let SIGTERM end the UI the way Ctrl-C does."""
-
-    def interrupt(number: int, frame: FrameType | None) -> Any:
-        raise KeyboardInterrupt
-
-    try:
-        before = signal.signal(signal.SIGTERM, interrupt)
-    except ValueError:
-        # Signals belong to the main thread.
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _end(server: subprocess.Popen[bytes]) -> None:
