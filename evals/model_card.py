@@ -12,7 +12,7 @@ from evals.report_arms import Evidence
 from evals.report_page import markdown_table
 from evals.tracking import Tracker
 from valuesim_dspy.errors import MissingDataError, ValueSimError
-from valuesim_dspy.finding import find_program
+from valuesim_dspy.finding import opened_program
 from valuesim_dspy.loading import read_manifest
 from valuesim_dspy.manifest import Manifest, shown
 from valuesim_dspy.variants import VARIANTS
@@ -46,7 +46,8 @@ def write_model_card(source: str | Path, out: Path, *, store: str | Path | None 
         MissingDataError: There is no such program.
         ValueSimError: The file cannot be written.
     """
-    text = model_card(read_manifest(find_program(str(source), store)), str(source))
+    with opened_program(source, store) as folder:
+        text = model_card(read_manifest(folder), str(source))
     try:
         out.touch(mode=0o600)
         out.write_text(text, encoding="utf-8")
@@ -78,7 +79,8 @@ def promoted_cards(tracker: Tracker, evidence: Evidence) -> dict[str, tuple[str,
     cards = {}
     for source, what in wanted.items():
         try:
-            manifest = read_manifest(find_program(source, tracker.uri))
+            with opened_program(source, tracker.uri) as folder:
+                manifest = read_manifest(folder)
         except MissingDataError:
             # It was deleted since; the numbers of its run stand all the same.
             continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import dspy
@@ -13,7 +14,7 @@ from evals.intervals import paired_difference
 from evals.job_facts import arm_params, usage_metrics
 from evals.study import Study
 from evals.tracked_runs import ArmRun, JobRun
-from valuesim_dspy.progress import Progress
+from valuesim_dspy.progress import Progress, traffic_of
 
 
 def measure(
@@ -21,7 +22,8 @@ def measure(
 ) -> Result:
     """Run a benchmark with its progress shown; see `evals.benchmark.run_benchmark`."""
     label = label or arm
-    with Progress(f"{label}, {role}set", len(study.examples(role))) as progress:
+    traffic, cases = partial(traffic_of, study.task_lm), len(study.examples(role))
+    with Progress(f"{label}, {role}set", cases, traffic) as progress:
         return run_benchmark(study, arm, program, role, label=label, on_outcome=progress.step)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -10,16 +11,23 @@ from typing import Any
 import numpy as np
 
 from valuesim_dspy.cache import ResponseCache
+from valuesim_dspy.callscope import is_stopping
+from valuesim_dspy.encodable import mend_error
 from valuesim_dspy.errors import ConfigError, MissingDataError, PredictionError, ValueSimError
 from valuesim_dspy.lm import QUIET
-from valuesim_dspy.preflight import describe_error, scrub
+from valuesim_dspy.preflight import describe_error, hush, scrub
 from valuesim_dspy.retrieval import Vectors
 from valuesim_dspy.roles import EmbedderConfig, endpoint_identity
+from valuesim_dspy.throttle import StoppedError
 from valuesim_dspy.usage import Meter, Usage, estimate_tokens
 
 BATCH = 128
 TIMEOUT, RETRIES = 60.0, 3
 PRICE = "input_cost_per_token"
+SHORTEST = 4
+"""Letters of a text below which an error may hold it by chance."""
+
+_LETTER = re.compile(r"\w")
 
 Fetch = Callable[[list[str]], Sequence[Sequence[float]]]
 
@@ -59,7 +67,7 @@ class RemoteEmbedder:
         """Return one row for each text, float32 [n, d].
 
         Raises:
-            ConfigError: The endpoint does not take the request at all.
+            ConfigError: The endpoint does not take the request at all, or the run was stopped.
             MissingDataError: The key is absent or refused.
             PredictionError: The endpoint failed this time, or its vectors cannot be used.
         """
@@ -100,6 +108,8 @@ class RemoteEmbedder:
         return Usage(1, tokens, 0, usd, unpriced_calls=int(usd is None), estimated_calls=1)
 
     def _paid(self, batch: list[str]) -> dict[str, Sequence[float]]:
+        if is_stopping():
+            raise StoppedError("the run was stopped before these facts were embedded")
         planned = self._usage(batch)
         self.meter.reserve(planned)
         try:
@@ -140,7 +150,8 @@ class RemoteEmbedder:
             return model(batch).tolist()
         except openai.OpenAIError as error:
             scrub(error, key)
-            raise self._explained(error) from error
+            mend_error(error)
+            raise self._explained(error, _reason(error, batch)) from error
 
     def _key(self) -> str | None:
         variable = self._config.api_key_env
@@ -155,10 +166,10 @@ class RemoteEmbedder:
             )
         return key
 
-    def _explained(self, error: Exception) -> ValueSimError:
+    def _explained(self, error: Exception, reason: str) -> ValueSimError:
         import openai
 
-        host, reason = self._config.host, describe_error(error)
+        host = self._config.host
         if isinstance(error, openai.AuthenticationError | openai.PermissionDeniedError):
             variable = self._config.api_key_env or "the provider's key variable"
             return MissingDataError(
@@ -171,6 +182,22 @@ class RemoteEmbedder:
                 key="embedder.model",
             )
         return PredictionError(f"the embedder {self.name} at {host} failed: {reason}")
+
+
+def _reason(error: Exception, batch: list[str]) -> str:
+    """Describe an error without what it repeats of the texts: they may be facts of a person."""
+    hush(error, "\n".join(batch))
+    reason = describe_error(error)
+    said = _letters(reason)
+    if any(len(text) >= SHORTEST and text in said for text in map(_letters, batch)):
+        # Texts of fewer words than `hush` compares.
+        hush(error, reason)
+        return f"{type(error).__name__}: its text repeats what was sent"
+    return reason
+
+
+def _letters(text: str) -> str:
+    return "".join(_LETTER.findall(text.lower()))
 
 
 def _price(config: EmbedderConfig) -> float | None:

@@ -12,7 +12,7 @@ import dspy
 
 from evals.baselines import SAVED, build_baseline
 from valuesim_dspy.ensemble import without_member
-from valuesim_dspy.finding import find_program
+from valuesim_dspy.finding import opened_program
 from valuesim_dspy.loading import build_valuesim, load_program
 from valuesim_dspy.manifest import Manifest, shown
 
@@ -40,8 +40,8 @@ def show_program(source: str | Path, *, store: str | Path | None = None) -> str:
         MissingDataError: There is no such program.
         ProgramStateError: It does not fit this code.
     """
-    folder = find_program(source, store=store)
-    program = load_program(folder, build=_build)
+    with opened_program(source, store) as folder:
+        program = load_program(folder, build=_build)
     manifest: Manifest = program.manifest
     fresh = dict(_build(manifest.single).named_predictors())
     blocks = [*_header(shown(source), manifest)]

@@ -6,6 +6,7 @@ import contextlib
 import csv
 import json
 import threading
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 from loopback import LoopbackServer, Messages
+from mlflow.tracking._tracking_service import utils as mlflow_service
 from stores import new_tracker
 
 import evals.study
@@ -31,6 +33,16 @@ SMALL: dict[str, Any] = {
     "compile": {"teleprompter": "labeled-few-shot", "arms": ["rag"], "options": {"k": 3}},
 }
 BOOTSTRAP = {"teleprompter": "bootstrap", "options": {"max_demos": 2}}
+
+
+class _Forgetful(OrderedDict[str, Any]):
+    """What MLflow keeps of where a run's files are, by its id: in a copied store, elsewhere."""
+
+    def __setitem__(self, run_id: str, place: Any) -> None:
+        """Keep nothing, so that a test on a copy leaves the files of the original alone."""
+
+
+mlflow_service._artifact_repos_cache = _Forgetful()
 
 
 def tables(**changes: Any) -> dict[str, Any]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import stat
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -163,9 +165,9 @@ def test_parts_are_put_together_in_order(tmp_path: Path) -> None:
 def test_only_its_owner_can_read_it(tmp_path: Path, suffix: str) -> None:
     """Also where a file with other rights was there before; nothing else is left behind."""
     out = tmp_path / f"a{suffix}"
-    out.write_text("before")
-    out.chmod(0o644)
     with journal(tmp_path / "j") as kept:
+        write_answers([kept], out)
+        out.chmod(0o644)
         write_answers([kept], out)
     assert stat.S_IMODE(out.stat().st_mode) == 0o600
     assert sorted(path.name for path in tmp_path.iterdir()) == [out.name, "j"]
@@ -188,7 +190,8 @@ def test_an_output_is_whole_or_as_it_was(
 ) -> None:
     """Where it ends early the old file stays, and no draft."""
     out = tmp_path / f"a{suffix}"
-    out.write_text("before")
+    with journal(tmp_path / "j") as kept:
+        before = write_answers([kept], out).read_bytes()
     monkeypatch.setattr(answers_file, "ROWS", 1)
 
     def broken(number: int) -> str:
@@ -198,7 +201,7 @@ def test_an_output_is_whole_or_as_it_was(
 
     with journal(tmp_path / "j") as kept, pytest.raises(ConfigError, match="No space left"):
         write_answers([kept], out, interview=broken)
-    assert out.read_text() == "before"
+    assert out.read_bytes() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == [out.name, "j"]
 
 
@@ -232,3 +235,51 @@ def test_any_text_a_server_sends_can_be_written(tmp_path: Path) -> None:
             write_answers([kept], tmp_path / name)
     assert pd.read_parquet(tmp_path / "a.parquet")["reason"][0] == "said ? and\n\u2028more"
     assert pd.read_csv(tmp_path / "a.csv")["reason"][0] == "said ? and\n\u2028more"
+
+
+def parquet(path: Path, marks: dict[str, str] | None) -> None:
+    """Write a table with these marks in its metadata."""
+    table = pa.table({"respondent": ["x"]})
+    pq.write_table(table.replace_schema_metadata(marks), path)
+
+
+FOREIGN = {
+    "notes.csv": lambda path: path.write_text("respondent,my notes\nx,y\n"),
+    "longer.csv": lambda path: path.write_text(",".join([*COLUMNS, "mine"]) + "\n"),
+    "empty.csv": lambda path: path.write_text(""),
+    "oneline.csv": lambda path: path.write_text("x" * 10_000),
+    "text.parquet": lambda path: path.write_text("my own file"),
+    "plain.parquet": lambda path: parquet(path, None),
+    "half.parquet": lambda path: parquet(path, {"valuesim.arguments": "{}"}),
+}
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_what_no_simulation_wrote_is_not_written_over(tmp_path: Path, name: str) -> None:
+    """Though a journal lies beside it; before the work, and where it came there meanwhile."""
+    out = tmp_path / name
+    FOREIGN[name](out)
+    before = out.read_bytes()
+    with journal(tmp_path / f"{name}.journal") as kept:
+        for act in (lambda: check_output(out, kept.path), lambda: write_answers([kept], out)):
+            with pytest.raises(ConfigError, match="is there and no simulation wrote it") as caught:
+                act()
+            assert "\n" not in str(caught.value)
+    assert out.read_bytes() == before
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".csv"])
+@pytest.mark.parametrize("interview", [None, str])
+def test_an_output_of_ours_is_written_anew(tmp_path: Path, suffix: str, interview: Any) -> None:
+    """With the numbers of interviews or without, also where the other form lies there."""
+    out = tmp_path / f"a{suffix}"
+    with journal(tmp_path / "j") as kept:
+        for given in (interview, None, interview):
+            assert check_output(write_answers([kept], out, interview=given), kept.path) == out
+
+
+def test_an_output_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    """What is no plain file is never opened: a pipe would be waited for."""
+    os.mkfifo(tmp_path / "a.csv")
+    with pytest.raises(ConfigError, match="no simulation wrote it"):
+        check_output(tmp_path / "a.csv")

@@ -286,7 +286,8 @@ def test_ask_tells_what_is_wrong_with_a_server(
         words = ["--model", "openai/test", "--api-base", running.url]
         line = refused(capsys, "ask", "--person", me, "--question", "Q69", *words)
         assert said in line
-        assert 1 <= len(running.requests) <= 6
+        # "Too many requests" is waited for; here no wait takes any time.
+        assert 1 <= len(running.requests) <= (24 if "429" in said else 6)
 
 
 def test_a_server_that_is_busy_all_the_time_is_told(
@@ -301,7 +302,8 @@ def test_a_server_that_is_busy_all_the_time_is_told(
         words = ["--model", "openai/test", "--api-base", running.url]
         line = refused(capsys, "ask", "--person", me, "--question", "Q69", *words)
     assert "LMRateLimitError (429)" in line
-    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    # Another one tells that it waits.
+    assert [record.levelname for record in caplog.records] == ["WARNING"] * 2
 
 
 def test_prose_in_place_of_an_option_is_told_with_the_options(
@@ -345,7 +347,6 @@ def _fields(study: Study) -> dict[str, Any]:
         (lambda messages: GARBAGE, "failed", "LMProviderError"),
         (lambda messages: b"", "failed", "LMProviderError"),
         (lambda messages: b'{"choices": []}', "invalid", "no attempt"),
-        (lambda messages: 429, "failed", "LMRateLimitError (429)"),
         (lambda messages: 500, "failed", "LMServerError (500)"),
         (lambda messages: Reply(body=""), "invalid", "no attempt"),
         (lambda messages: "I would rather not say.", "invalid", "no attempt"),
@@ -371,7 +372,8 @@ def test_a_key_that_is_taken_back_ends_a_benchmark(study: Study) -> None:
     server = LoopbackServer(lambda messages: 401)
     with pytest.raises(MissingDataError, match="refused the key"):
         measured(study, server)
-    assert len(server.requests) <= study.config.threads
+    # With the trial that shows that it is not what was asked.
+    assert len(server.requests) <= study.config.threads + 1
 
 
 def test_a_benchmark_goes_on_past_what_fails(study: Study) -> None:
@@ -380,11 +382,12 @@ def test_a_benchmark_goes_on_past_what_fails(study: Study) -> None:
     script: list[Any] = [500, good, GARBAGE, good, 429, good, b""]
     result = measured(study, LoopbackServer(good, script=script))
     statuses = result.frame["status"].tolist()
-    assert (statuses.count("failed"), statuses.count("answered")) == (4, len(statuses) - 4)
-    assert result.metrics["coverage"] == pytest.approx(1 - 4 / len(statuses))
+    assert (statuses.count("failed"), statuses.count("answered")) == (3, len(statuses) - 3)
+    assert result.metrics["coverage"] == pytest.approx(1 - 3 / len(statuses))
     right = (result.frame["truth"] == 1) & (result.frame["status"] == "answered")
     assert result.metrics["accuracy"] == pytest.approx(right.mean())
-    assert result.needed.calls == result.paid.calls == len(statuses) - 4
+    # Two replies came whole and are paid, though no answer could be made of them.
+    assert result.needed.calls == result.paid.calls == len(statuses) - 3 + 2
 
 
 def test_reasons_do_not_repeat_what_a_server_echoes(study: Study) -> None:

@@ -72,3 +72,17 @@ def test_a_predictor_outside_of_a_program_is_named_by_its_signature() -> None:
     alone = dspy.Predict("a -> b")
     with dspy.context(caller_modules=[Pair(), alone]):
         assert predictor_name() == alone.signature.__name__
+
+
+def test_one_that_cannot_be_let_go_keeps_no_other() -> None:
+    """All are tried, in order, and the error is told."""
+    closed: list[str] = []
+
+    def fail() -> None:
+        closed.append("a")
+        raise RuntimeError("cannot")
+
+    with pytest.raises(RuntimeError, match="cannot"), call_scope(CallScope()) as scope:
+        scope.on_close += [fail, lambda: closed.append("b")]
+    assert closed == ["a", "b"]
+    assert current_call() is None

@@ -1,6 +1,7 @@
 """Cases: what may be known, how it reads in a prompt, and what must never show."""
 
 import copy
+import dataclasses
 import hashlib
 import pickle
 import random
@@ -13,6 +14,7 @@ from valuesim_dspy import case as case_module
 from valuesim_dspy.case import (
     Case,
     HistoryItem,
+    Profile,
     facts_text,
     make_cases,
     masked_profile,
@@ -249,3 +251,60 @@ def test_cases_know_whether_their_person_was_made_up(drawn) -> None:
     people, fold, split = drawn
     (first, *_) = make_cases(people, split.dev, fold, "dev")
     assert first.case.profile.synthetic and not person().synthetic
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"key": "other"},
+        {"answers": {"Q57": 2}},
+        {"country": "DEU"},
+        {"known": "other"},
+        {"statements": ("You keep bees.",)},
+        {"story": "You keep bees."},
+        {"synthetic": True},
+    ],
+)
+def test_profiles_are_equal_where_all_they_hold_is(changes: dict) -> None:
+    """Two of one key may hold other facts: none is taken for the other, whatever is remembered."""
+    one = Profile("x", {"Q57": 1, "Q1": 1}, CODEBOOK, "JPN")
+    same = Profile("x", {"Q1": 1, "Q57": 1}, CODEBOOK, "JPN")
+    assert one == same and hash(one) == hash(same) and one.facts == same.facts
+    other = dataclasses.replace(one, **changes)
+    assert one != other and Case(one, CODEBOOK["Q69"]) != Case(other, CODEBOOK["Q69"])
+    fresh = dataclasses.replace(other, known="never seen before").facts
+    assert other.facts == fresh
+    assert (one.facts == fresh) == (changes.keys() <= {"key", "known", "story", "synthetic"})
+
+
+def test_answers_edited_later_change_no_profile() -> None:
+    """What was given is copied, and the copy cannot be edited: facts and equality stay true."""
+    given, told = {"Q57": 1}, ["You keep bees."]
+    profile = Profile("x", given, CODEBOOK, statements=told)
+    before = profile.facts_text
+    given["Q57"] = 2
+    told.append("You moved.")
+    assert profile.facts_text == before and profile.answers == {"Q57": 1}
+    with pytest.raises(TypeError):
+        profile.answers["Q57"] = 2
+    newer = dataclasses.replace(profile, answers=given, statements=told)
+    assert "You moved." in newer.facts_text and newer.facts_text != before
+
+
+def test_a_profile_may_be_sent_elsewhere(drawn) -> None:
+    """Pickled it is equal, one's own as well as a survey's lazy view."""
+    people, fold, _ = drawn
+    view = masked_profile(people[0], fold, "train", codebook=CODEBOOK, salt="s")
+    for profile in (person(), view):
+        sent = pickle.loads(pickle.dumps(profile))
+        assert sent == profile and sent.facts_text == profile.facts_text
+
+
+def test_cases_of_other_questions_under_one_id_are_others() -> None:
+    """With other options, or other questions in the history."""
+    one = Question("Move?", ["Yes", "No"], id="own-1")
+    other = Question("Move?", ["No", "Yes"], id="own-1")
+    assert Case(person(), one) != Case(person(), other)
+    cats = Question("Cats?", ["Yes", "No"], id="own-1")
+    pair = [Case(person(), CODEBOOK["Q69"], (HistoryItem(q, 1),)) for q in (one, cats)]
+    assert pair[0] != pair[1] and len({*pair, *pair}) == 2

@@ -16,7 +16,13 @@ import pytest
 from simulating import remote
 
 import valuesim_dspy.ending
-from valuesim_dspy.ending import Patience, TerminatedError, status_of, told_to_end
+from valuesim_dspy.ending import (
+    Patience,
+    TerminatedError,
+    passing_folder,
+    status_of,
+    told_to_end,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -53,10 +59,10 @@ def usual() -> Iterator[None]:
         signal.signal(number, known)
 
 
-def begun(*arguments: str) -> subprocess.Popen[str]:
+def begun(*arguments: str, code: str = COMMAND) -> subprocess.Popen[str]:
     """Start the command; return it when it has begun."""
     process = subprocess.Popen(
-        [sys.executable, "-c", COMMAND, *arguments],
+        [sys.executable, "-c", code, *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -162,3 +168,38 @@ def test_a_short_wait_is_not_worth_a_word(caplog: pytest.LogCaptureFixture) -> N
     with Patience(None) as idle:
         pass
     assert not caplog.records and not idle._timer.is_alive()
+
+
+HOLDING = COMMAND.replace(
+    "    try:\n",
+    """    from pathlib import Path
+    from valuesim_dspy.ending import passing_folder
+    folder = passing_folder("valuesim-test-", within=sys.argv[1])
+    (folder.__enter__() / "demos.json").write_text("answers of people")
+    try:
+""",
+)
+
+
+def test_the_second_signal_leaves_no_folder_behind(tmp_path: Path) -> None:
+    """No block is left and nothing registered is run, yet what it held of people is gone."""
+    process = begun(str(tmp_path), code=HOLDING)
+    assert [path.name for path in tmp_path.glob("*/*")] == ["demos.json"]
+    process.send_signal(signal.SIGINT)
+    assert process.stdout is not None and process.stdout.readline() == "KeyboardInterrupt\n"
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=120)
+    assert process.returncode == 130 and list(tmp_path.iterdir()) == []
+
+
+def test_a_passing_folder_is_private_and_goes_with_its_block(tmp_path: Path) -> None:
+    """However the block ends; two are never the same."""
+    with (
+        passing_folder("a-", within=str(tmp_path)) as one,
+        passing_folder("a-", within=str(tmp_path)) as other,
+    ):
+        assert one != other and {path.stat().st_mode & 0o777 for path in (one, other)} == {0o700}
+        (one / "demos.json").write_text("answers of people")
+    with pytest.raises(OSError, match="full"), passing_folder("a-", within=str(tmp_path)):
+        raise OSError("full")
+    assert list(tmp_path.iterdir()) == [] and not valuesim_dspy.ending._PASSING

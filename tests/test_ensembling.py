@@ -31,7 +31,12 @@ from optimize.teleprompters import (
 from optimize.teleprompters.ensembling import as_votes, member_options, member_teleprompter
 from valuesim_dspy.cache import ResponseCache
 from valuesim_dspy.ensemble import Ensemble, vote_shares
-from valuesim_dspy.errors import BudgetExceededError, ConfigError, ProgramStateError
+from valuesim_dspy.errors import (
+    BudgetExceededError,
+    ConfigError,
+    PredictionError,
+    ProgramStateError,
+)
 from valuesim_dspy.loading import load_program, save_program
 from valuesim_dspy.manifest import Manifest
 from valuesim_dspy.program import ValueSim
@@ -63,7 +68,7 @@ class Told(dspy.Module):
         }
         answer = said.get(int(case.question.id[1:]), self.default)
         if answer == 0:
-            raise ProgramStateError("there is no answer")
+            raise PredictionError("there is no answer")
         return dspy.Prediction(answer=answer, analysis="So told.", backstory="", views={})
 
 

@@ -19,6 +19,7 @@ from benchmarks.prefix_share import lexical_reply
 from valuesim_dspy.cache import ResponseCache
 from valuesim_dspy.case import Case
 from valuesim_dspy.errors import ConfigError, MissingDataError
+from valuesim_dspy.faults import Busy
 from valuesim_dspy.limits import Limits
 from valuesim_dspy.lm import MeteredLM, make_lm, preflight
 from valuesim_dspy.loop import answer_cases
@@ -28,6 +29,7 @@ from valuesim_dspy.program import ValueSim
 from valuesim_dspy.retrying import Pauses
 from valuesim_dspy.roles import LMRole
 from valuesim_dspy.survey.codebook import load_codebook
+from valuesim_dspy.suspecting import TRIES
 
 pytestmark = pytest.mark.slow
 
@@ -35,6 +37,8 @@ KEY = "sk-canary-0123456789abcdef"
 QUESTIONS = ("Q69", "Q70", "Q71", "Q72", "Q73", "Q74", "Q241", "Q8")
 HANGS = ("timeout", "drip", "drip head")
 """Faults that end with the time of an attempt; with others a busy machine has all it needs."""
+BUSY = ("429", "429 retry-after", "429 date")
+"""Faults that are waited for, and end a run that nothing else comes to."""
 ASKED = 1 + Answerer(ValueSim("single").direct.answer.signature).retries
 """How often one question is put to the model until its answer is an option."""
 
@@ -42,6 +46,11 @@ ASKED = 1 + Answerer(ValueSim("single").direct.answer.signature).retries
 @pytest.fixture(autouse=True)
 def _key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MY_KEY", KEY)
+
+
+def spoken(messages: Messages) -> str:
+    """Answer as the lexical engine does, and the trial call, which brings no case."""
+    return lexical_reply(messages) if len(messages) > 1 else "ready"
 
 
 async def _no_pause(seconds: float) -> None:
@@ -53,7 +62,11 @@ def remote(server: Any, *, in_flight: int = 16, **known: Any) -> MeteredLM:
     given = {"model": "openai/test", "api_base": server.url, "api_key_env": "MY_KEY"}
     role = LMRole(**{**given, "timeout": 20.0, "num_retries": 2, **known})
     pauses = Pauses(lambda seconds: None, _no_pause)
-    return make_lm(role, name="task_lm", limits=Limits(in_flight=in_flight), pauses=pauses)
+    lm = make_lm(role, name="task_lm", limits=Limits(in_flight=in_flight), pauses=pauses)
+    assert lm.throttle is not None
+    # After "too many requests" all wait, by the clock: here for almost no time.
+    lm.throttle.busy = Busy(first=0.001, most=0.01, patience=0.1)
+    return lm
 
 
 def people(count: int) -> list[dspy.Example]:
@@ -79,7 +92,7 @@ def told(outcome: Outcome) -> None:
         assert secret not in outcome.reason
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("fault", sorted({*FAULTS} - {*BUSY}))
 def test_every_fault_by_itself_ends_as_a_counted_failure(
     fault: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -100,6 +113,20 @@ def test_every_fault_by_itself_ends_as_a_counted_failure(
     assert lm.throttle is not None and lm.throttle.under_way == 0
     assert lm.throttle.retries == (2 if tried_again else 0)
     assert KEY not in caplog.text and "You live" not in caplog.text
+
+
+@pytest.mark.parametrize("fault", BUSY)
+@pytest.mark.parametrize("variant", ["single", "full"])
+def test_too_many_requests_and_nothing_else_end_the_run(fault: str, variant: str) -> None:
+    """After a while, with all that was done kept; attempts are far between and not counted."""
+    server = MisbehavingServer(spoken, rate=0.0, after=12, then=fault)
+    with server, ResponseCache().installed(), pytest.raises(ConfigError) as caught:
+        lm = remote(server, in_flight=4)
+        answer_cases(ValueSim(variant), people(30), lm=lm, threads=8)
+    told = f'task_lm: {server._address} answered "too many requests" for 0 seconds and nothing'
+    assert str(caught.value).startswith(told) and "LMRateLimitError (429)" in str(caught.value)
+    assert lm.throttle is not None and lm.throttle.under_way == 0
+    assert server.requests <= 12 + 100
 
 
 @pytest.mark.parametrize("fault", sorted(set(WIRE) - set(HANGS)))
@@ -138,7 +165,7 @@ def test_a_reply_of_ten_megabytes_is_not_read() -> None:
 def soup(cases: int, variant: str, seed: int) -> tuple[list[Outcome], MeteredLM, int]:
     """Put cases to a program whose server fails three times of ten."""
     examples = people(-(-cases // len(QUESTIONS)))[:cases]
-    with MisbehavingServer(lexical_reply, rate=0.3, seed=seed) as server:
+    with MisbehavingServer(spoken, rate=0.3, seed=seed) as server:
         with ResponseCache().installed():
             lm = remote(server, timeout=0.6)
             outcomes = answer_cases(ValueSim(variant), examples, lm=lm, threads=16)
@@ -252,25 +279,25 @@ class _Gone:
         self.url = f"http://{host}/v1"
 
 
-@pytest.mark.parametrize("then", ["500", "503", "429", "cut before", "html"])
+@pytest.mark.parametrize("then", ["500", "503", "cut before", "html"])
 @pytest.mark.parametrize("variant", ["single", "full"])
 def test_a_server_that_dies_stops_the_run_soon(then: str, variant: str) -> None:
     """After as many failures in a row as are allowed; the error says what was seen."""
-    server = MisbehavingServer(lexical_reply, rate=0.0, after=12, then=then)
+    server = MisbehavingServer(spoken, rate=0.0, after=12, then=then)
     with server, ResponseCache().installed(), pytest.raises(ConfigError) as caught:
         lm = remote(server, in_flight=4)
         answer_cases(ValueSim(variant), people(30), lm=lm, threads=8)
     assert str(caught.value).startswith(f"task_lm: {server._address} does not answer any more: 20")
     assert "what was done is kept" in str(caught.value)
     # An answer that comes late starts the count again; those that wait make no further attempt.
-    assert server.requests <= 12 + 2 * 20 + 2 * 8
+    assert server.requests <= 12 + 2 * 20 + 2 * 8 + 1 + TRIES
 
 
 @pytest.mark.parametrize("then", ["401", "403", "402"])
 @pytest.mark.parametrize("variant", ["single", "full"])
 def test_a_key_that_is_withdrawn_stops_the_run_at_once(then: str, variant: str) -> None:
     """In the middle of a run too, through the threads of cases and of perspectives."""
-    server = MisbehavingServer(lexical_reply, rate=0.0, after=12, then=then)
+    server = MisbehavingServer(spoken, rate=0.0, after=12, then=then)
     with server, ResponseCache().installed(), pytest.raises(MissingDataError) as caught:
         lm = remote(server, in_flight=4)
         answer_cases(ValueSim(variant), people(30), lm=lm, threads=8)

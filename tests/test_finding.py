@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import mlflow.artifacts
 import pytest
 from mlflow.exceptions import MlflowException
+from saving import compiled, manifest
 
-from valuesim_dspy.errors import MissingDataError
-from valuesim_dspy.finding import find_program
+from valuesim_dspy.errors import MissingDataError, ProgramStateError
+from valuesim_dspy.finding import find_program, opened_program
+from valuesim_dspy.loading import load_program, save_program
 
 RUN = "runs:/0123456789abcdef0123456789abcdef/program"
 
@@ -73,3 +76,52 @@ def test_what_is_no_program_says_what_may_be_given(tmp_path: Path) -> None:
     for source in (tmp_path, "no-such-name"):
         with pytest.raises(MissingDataError, match="give a folder that holds manifest"):
             find_program(source)
+
+
+@pytest.fixture
+def fetched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Let MLflow hold a program, and return the folder that temporary ones are made in."""
+    within = tmp_path / "temporary"
+    within.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(within))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setattr("valuesim_dspy.finding.require_server", lambda where: None)
+
+    def download(artifact_uri: str, dst_path: str, tracking_uri: str) -> str:
+        return str(save_program(compiled("single"), Path(dst_path) / "program", manifest("single")))
+
+    monkeypatch.setattr(mlflow.artifacts, "download_artifacts", download)
+    return within
+
+
+def test_what_is_fetched_is_gone_once_it_is_read(fetched: Path) -> None:
+    """Demos may be answers of people: nothing is left to whoever ends the process."""
+    program = load_program(RUN)
+    assert program.manifest.variant == "single" and list(fetched.iterdir()) == []
+    with opened_program(RUN) as folder:
+        assert folder.is_relative_to(fetched) and (folder / "program.json").is_file()
+    assert list(fetched.iterdir()) == []
+    assert find_program(RUN).is_relative_to(fetched)
+
+
+def test_what_is_wrong_with_a_fetched_program_is_told_by_where_it_came_from(
+    fetched: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its copy is gone."""
+
+    def fetch(uri: str, store: Any, folder: Path) -> Path:
+        save_program(compiled("single"), folder / "program", manifest("single"))
+        (folder / "program" / "program.json").write_text("[]")
+        return folder / "program"
+
+    monkeypatch.setattr("valuesim_dspy.finding._fetch", fetch)
+    with pytest.raises(ProgramStateError, match=RUN):
+        load_program(RUN)
+    assert list(fetched.iterdir()) == []
+
+
+def test_a_fetch_that_fails_leaves_no_folder(fetched: Path, failing: None, tmp_path: Path) -> None:
+    """Nor does one that is interrupted."""
+    with pytest.raises(MissingDataError, match="MLflow has no program"):
+        find_program(RUN)
+    assert list(fetched.iterdir()) == []

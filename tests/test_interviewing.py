@@ -163,8 +163,10 @@ def test_the_guess_is_sealed_before_the_answer(file: Path, engine: ScriptedEngin
     given = ["interview", "--person", "me", "--people", str(file), *TRUST]
     lines: list[str] = []
     run(build_parser().parse_args(given), say=lines.append, listen=listen)
-    guess = found[0]
-    assert guess["outcome"] == "open" and guess["answer"] is None
+    assert found[0]["outcome"] == "open" and found[0]["answer"] is None
+    assert found[0]["codes"] is None and found[0]["nonce"] is None
+    guess = json.loads(person(file).export())["guesses"][0]
+    assert guess["digest"] == found[0]["digest"] and guess["time"] == found[0]["time"]
     text = sealed_text(guess["nonce"], guess["question"], guess["time"], guess["codes"])
     shown = "\n".join(lines)
     assert shown.index(f"sha256 {guess['digest']}") < shown.index("your answer:")
@@ -204,6 +206,7 @@ def test_skipping_and_not_knowing(file: Path, engine: ScriptedEngine) -> None:
     status, text = interview(file, *TRUST, says="yes|skip|?|Don't know|2|")
     assert status == 0 and "1 answered; so far: program 0 of 1" in text
     assert text.count("the guess is withdrawn unopened") == 1
+    assert text.count("noted as not known; the guess counts neither way") == 2
     _, text = interview(file, *TRUST, says="quit")
     assert "[1 of 1] Q57" in text
     assert [answer.question for answer in person(file).kept.answers] == ["Q60"]

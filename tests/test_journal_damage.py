@@ -99,12 +99,28 @@ def test_rows_that_cannot_be_are_damage(path: Path, statement: str, match: str) 
     refused(path, match)
 
 
-def test_rows_that_were_changed_are_found_when_they_are_read(path: Path) -> None:
-    """In their answers and in their reasons."""
+@pytest.mark.parametrize(
+    "change",
+    [
+        "kept = replace(kept, ',2,', ',3,')",
+        "status = 'failed'",
+        "reason = '[['",
+        "kept = NULL",
+        "digest = digest + 1",
+    ],
+)
+def test_a_row_that_was_changed_is_found_before_anything_is_asked(path: Path, change: str) -> None:
+    """In its answer, its status, its reason or its checksum: when the journal is opened."""
     begun(path, 20, range(3))
-    changed(path, "UPDATE rows SET kept = replace(kept, ',2,', ',3,') WHERE number = 2")
-    changed(path, "UPDATE rows SET status = 'failed', reason = '[[' WHERE number = 1")
+    changed(path, f"UPDATE rows SET {change} WHERE number = 2")
+    refused(path, r"damaged \(row 2 is not as it was written")
+
+
+def test_a_row_that_is_changed_while_it_is_open_is_found_when_it_is_read(path: Path) -> None:
+    """Nothing that is not as it was written is written out."""
+    begun(path, 20, range(3))
     with Journal(path) as journal:
+        journal._db.execute("UPDATE rows SET reason = '[[', status = 'failed' WHERE number = 1")
         with pytest.raises(ConfigError, match=r"damaged \(row 1 is not as it was written"):
             list(journal.outcomes())
         with pytest.raises(ConfigError, match="a reason cannot be read"):

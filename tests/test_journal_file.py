@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rows import ARGUMENTS, begun, changed, refused, row
@@ -201,3 +202,23 @@ def test_when_the_system_gives_no_more_room_what_was_kept_is_safe(path: Path) ->
         assert journal.count == int(kept) > 10
         assert list(journal.outcomes()) == [(number, row(number)) for number in range(int(kept))]
         journal.add(int(kept), row(1))
+
+
+PEOPLE = {"people": "3 abc", "sample": None, "peers": ""}
+
+
+def test_a_journal_of_another_seed_is_taken_up_where_nothing_was_drawn(tmp_path: Path) -> None:
+    """Earlier versions kept it all the same; parts of either version are parts of one run."""
+    path = begun(tmp_path / "j", numbers=range(3), **PEOPLE, seed=7)
+    without = {name: value for name, value in ARGUMENTS.items() if name != "seed"} | PEOPLE
+    for given in (without, without | {"seed": 8}):
+        with Journal.open(path, given, 20) as journal:
+            assert journal.count == 3 and journal.differences(given, 20, 1) == []
+
+
+@pytest.mark.parametrize("drawn", [{"sample": 3}, {"peers": "abc"}])
+def test_a_journal_of_another_draw_is_refused(tmp_path: Path, drawn: dict[str, Any]) -> None:
+    """The seed decided who was asked, or who is similar."""
+    path = begun(tmp_path / "j", numbers=range(3), **(PEOPLE | drawn), seed=7)
+    with pytest.raises(ConfigError, match=r"seed \(kept 7, given 8\)"):
+        Journal.open(path, ARGUMENTS | PEOPLE | drawn | {"seed": 8}, 20)

@@ -50,7 +50,8 @@ def test_litellm_failures_are_not_cached_and_hold_no_key(
         lm = remote(server, engine="litellm", api_key_env="CANARY_API_KEY")
         with pytest.raises(MissingDataError) as caught:
             lm("hi")
-    assert server.keys == [CANARY]
+    # The call, and the trial that shows that it is not what was asked.
+    assert server.keys == [CANARY] * 2
     assert CANARY not in _all_texts(caught.value)
     assert cache.count == 0
 
@@ -77,7 +78,8 @@ def test_a_key_is_sent_and_never_kept_or_told(
                 lm("other")
         with LoopbackServer(key="other") as echoing, pytest.raises(MissingDataError) as echoed:
             remote(echoing, api_key_env="CANARY_API_KEY")("hi")
-    assert server.keys == [CANARY, CANARY]
+    # The third is the trial that shows that it is not what was asked.
+    assert server.keys == [CANARY] * 3
     cache.close()
     content = b"".join(file.read_bytes() for file in tmp_path.iterdir())
     assert b"hello" in content
@@ -98,7 +100,7 @@ def test_ambient_keys_are_not_sent_to_an_address_of_the_users(
     assert server.keys == ["none"]
 
 
-@pytest.mark.parametrize("status", [400, 401, 429, 500])
+@pytest.mark.parametrize("status", [400, 500])
 def test_failures_are_counted_and_never_cached(cache: ResponseCache, status: int) -> None:
     """An error is neither needed nor paid nor kept: the next call asks again."""
     with LoopbackServer(script=[status]) as server:

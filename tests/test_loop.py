@@ -117,6 +117,18 @@ def test_one_failing_case_is_recorded_and_the_others_go_on(threads: int) -> None
     assert failed["Q71"].answer is None and failed["Q71"].views == {}
 
 
+@pytest.mark.parametrize("kind", [PredictionError, RuntimeError])
+def test_no_reason_repeats_what_is_known_of_a_person(kind: type[Exception]) -> None:
+    """Also not one that this package words around what a server said."""
+
+    def act(asked: Case) -> int:
+        raise kind(f"the embedder failed: input too long: {asked.profile.facts[0].text!r}")
+
+    (outcome,) = answer_cases(Scripted(act), examples(QUESTIONS[:1]))
+    said = f"{kind.__name__}: its text repeats what is known of the person"
+    assert (outcome.status, outcome.reason) == ("failed", said)
+
+
 def test_an_engine_that_breaks_fails_its_case_alone() -> None:
     """An error below DSPy is a failed case, and its predecessors' calls are counted."""
 

@@ -22,6 +22,7 @@ from valuesim_dspy.native import NativeEngine
 from valuesim_dspy.program import ValueSim
 from valuesim_dspy.retrying import Pauses
 from valuesim_dspy.roles import LMRole
+from valuesim_dspy.suspecting import TRIES
 
 
 async def _no_pause(seconds: float) -> None:
@@ -180,14 +181,14 @@ def test_a_prompt_that_makes_the_server_hang_up_fails_alone() -> None:
 
 
 def test_an_endpoint_that_only_fails_ends_a_small_run() -> None:
-    """Twice as many failures as calls were ever under way are enough, however many are allowed."""
+    """Twice as many failures as calls were ever under way, and a trial, however many may be."""
     with LoopbackServer(lambda _: 503) as server:
         lm = remote(server.url, in_flight=1000)
         with pytest.raises(ConfigError, match="does not answer any more: 20 "):
             for number in range(20):
                 with pytest.raises(dspy.LMServerError):
                     lm(f"{number}")
-    assert len(server.requests) == 20
+    assert len(server.requests) == 20 + 1 + TRIES
 
 
 @pytest.mark.parametrize("status", [400, 500])

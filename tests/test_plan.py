@@ -324,3 +324,15 @@ def test_questions_can_be_asked_together(survey: Path) -> None:
     assert open_plan(plan(survey, together="3")).program.by == 3
     with pytest.raises(ConfigError, match="together"):
         open_plan(plan(survey, together="everything"))
+
+
+def test_the_seed_is_told_where_something_is_drawn_by_it(survey: Path) -> None:
+    """Else any seed makes the same rows: people are drawn, or those who are similar."""
+
+    def told(**known: Any) -> Any:
+        return open_plan(plan(survey, program="single", **known)).arguments()
+
+    assert told(sample=None, seed=7) == told(sample=None, seed=8)
+    assert told(sample=2, seed=7)["seed"] == 7
+    peers = open_plan(plan(survey, program="peers", sample=None, seed=7)).arguments()
+    assert peers["seed"] == 7 and peers["peers"]

@@ -15,11 +15,12 @@ from valuesim_dspy.survey.wording import Country, Places, Wording
 
 
 def test_labels_alone_make_a_question() -> None:
-    """Plain labels are coded from 1; the id comes from the text."""
+    """Plain labels are coded from 1; the id comes from the text and what the codes mean."""
     question = Question(text="Do you like tea?", options=["Yes", "No"])
     assert question.options == (Option(1, "Yes"), Option(2, "No"))
     assert question.id.startswith("own-") and len(question.id) == 12
-    assert question.id == Question("Do you like tea?", ["No", "Yes"]).id
+    assert question.id == Question("Do you like tea?", {1: "Yes", 2: "No"}).id
+    assert question.id != Question("Do you like tea?", ["No", "Yes"]).id
     assert question.id != Question("Do you like milk?", ["Yes", "No"]).id
     assert (question.scale_kind, question.order) == ("binary", (1, 2))
     assert question.poles == ("yes", "no")

@@ -23,9 +23,9 @@ from valuesim_dspy.journal import Shard
 from valuesim_dspy.limits import Limits
 from valuesim_dspy.outcomes import Outcome
 from valuesim_dspy.plan import Opened, Plan, open_plan
-from valuesim_dspy.ray_engine import Worker, divided, driver, run_on_ray
+from valuesim_dspy.ray_engine import Parcel, Worker, divided, driver, run_on_ray
 from valuesim_dspy.ray_engine.work import LIVES
-from valuesim_dspy.usage import Budget, Meter
+from valuesim_dspy.usage import Budget, Meter, Usage
 
 Run = Callable[..., list[tuple[int, dict[str, Any]]]]
 
@@ -321,6 +321,23 @@ def test_a_worker_that_does_not_end_is_not_waited_for(
     assert "2 workers are ended in the middle of calls" in caplog.text
 
 
+def test_the_trial_calls_of_workers_that_open_are_counted(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where one has spent the budget by its own, the other's is paid all the same."""
+    opens = Worker.open
+
+    def tried(worker: Worker) -> Any:
+        return opens(worker) | {"paid": Usage(calls=1).as_dict()}
+
+    monkeypatch.setattr(Worker, "open", tried)
+    ray, meter = FakeRay(), Meter("task_lm", budget=Budget(calls=1))
+    with pytest.raises(BudgetExceededError) as stop:
+        run(ray, meter=meter)
+    assert meter.paid.calls == stop.value.spent == 2
+    assert not ray.asked and not ray.alive
+
+
 def test_a_second_ctrl_c_ends_workers_at_once(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever presses it twice does not want to wait."""
     monkeypatch.setattr(Worker, "finish", lambda worker: None)
@@ -412,3 +429,53 @@ def test_a_worker_knows_nothing_of_ray() -> None:
     """It is a plain class, and importing the engine imports no Ray."""
     assert Worker.__module__ == "valuesim_dspy.ray_engine.worker"
     assert not hasattr(Worker, "remote")
+
+
+def unanswered(path: Path, opened: Opened) -> None:
+    """Let nobody have answered yet, in a journal that is closed again."""
+    with journal_of(opened, path) as journal:
+        for number in range(opened.total):
+            journal.add(number, Outcome(f"{number}", "Q69", None, None, "invalid", "no"))
+
+
+@pytest.mark.parametrize("stops", ["session", "open"])
+def test_rows_are_kept_until_a_worker_can_ask(
+    run: Run,
+    opened: Opened,
+    tmp_path: Path,
+    local: list[Any],
+    monkeypatch: pytest.MonkeyPatch,
+    stops: str,
+) -> None:
+    """A Ray that is not there, or workers that cannot open, cost no row; then all are asked."""
+    path, ray = tmp_path / "journal", FakeRay()
+    unanswered(path, opened)
+
+    def fail(*_: Any, **__: Any) -> Any:
+        raise ConfigError("it is not there")
+
+    with monkeypatch.context() as patched:
+        if stops == "session":
+            patched.setattr(ray, "session", fail)
+        else:
+            patched.setattr("valuesim_dspy.ray_engine.worker.make_lm", fail)
+        with pytest.raises(ConfigError, match="it is not there"):
+            run(ray, again=("failed", "invalid"))
+    with journal_of(opened, path) as journal:
+        assert journal.counts() == {"invalid": opened.total} and journal.retries == 0
+    seen: list[Outcome] = []
+    ray = FakeRay()
+    assert run(ray, again=("failed", "invalid"), on_outcome=seen.append) == local
+    assert len(seen) == opened.total and ray.made == 2
+    with journal_of(opened, path) as journal:
+        assert journal.retries == 1
+    assert {sent.retries for sent in ray.sent if isinstance(sent, Parcel)} == {1}
+
+
+def test_nothing_is_dropped_where_nothing_is_asked_anew(
+    run: Run, opened: Opened, tmp_path: Path
+) -> None:
+    """Rows without an answer stay, and no worker is made for them."""
+    unanswered(tmp_path / "journal", opened)
+    ray = FakeRay()
+    assert {row["status"] for _, row in run(ray)} == {"invalid"} and ray.made == 0

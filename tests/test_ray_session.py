@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from fake_ray import cache_as_before  # noqa: F401
 
+from valuesim_dspy import ending
 from valuesim_dspy.errors import ConfigError, MissingDataError
 from valuesim_dspy.ray_engine.session import LOOPBACK, QUIET, ray_session
 
@@ -218,3 +219,14 @@ def test_a_ray_that_would_listen_to_the_network_is_not_started(
     with pytest.raises(ConfigError, match="would listen to the network"), ray_session(1):
         pass
     assert ray.asked == {}
+
+
+def test_a_second_signal_removes_the_folder_too(use: Callable[[Any], Any]) -> None:
+    """The block is not left then; what Ray's processes still write is not found again."""
+    ray = use(Recorded())
+    with ray_session(1):
+        folder = Path(ray.asked["_temp_dir"]).parent
+        assert folder.is_dir() and folder.stat().st_mode & 0o077 == 0
+        (folder / "r").mkdir()
+        ending._remove_passing()
+        assert not list(folder.parent.glob(f"{folder.name}*"))

@@ -118,7 +118,9 @@ def test_skipped_rows_are_told_too(survey: Path) -> None:
     assert statuses == {1: "skipped", 2: "answered", 3: "skipped"}
 
 
-def test_a_program_is_sent_as_its_files(survey: Path, tmp_path: Path) -> None:
+def test_a_program_is_sent_as_its_files(
+    survey: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The worker needs no path to it, and keeps no copy."""
     folder = save_program(compiled("single"), tmp_path / "program", manifest("single"))
     plan = small_plan(survey, program=str(folder))
@@ -126,9 +128,19 @@ def test_a_program_is_sent_as_its_files(survey: Path, tmp_path: Path) -> None:
     parcel = pack(plan, opened)
     assert set(parcel.program) == {"program.json", "manifest.json"}
     folder.rename(tmp_path / "elsewhere")
-    before = set(Path(tempfile.gettempdir()).glob("valuesim-program-*"))
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    made, mkdir = list[str](), os.mkdir
+
+    def make(path: Any, *given: Any, **known: Any) -> None:
+        made.append(str(path))
+        mkdir(path, *given, **known)
+
+    # Not even for a while: a worker that is killed removes nothing.
+    monkeypatch.setattr(os, "mkdir", make)
     assert "stop" not in Worker(parcel, Limits()).open()
-    assert set(Path(tempfile.gettempdir()).glob("valuesim-program-*")) <= before
+    assert made and not [path for path in made if path.startswith(str(temporary))]
 
 
 def test_a_program_that_is_not_the_drivers_is_refused(survey: Path, tmp_path: Path) -> None:
@@ -255,6 +267,16 @@ def test_a_worker_that_is_to_finish_starts_nothing(parcel: Parcel) -> None:
     rest = list(said)
     assert len(first["rows"]) == 1 and not any(message["rows"] for message in rest)
     assert not any(message["paid"]["calls"] for message in rest)
+
+
+def test_a_worker_told_to_finish_before_it_opened_pays_nothing(
+    parcel: Parcel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even its trial call."""
+    monkeypatch.setattr("valuesim_dspy.ray_engine.worker.preflight", lambda lm: pytest.fail())
+    worker = Worker(parcel, Limits())
+    worker.finish()
+    assert worker.open()["paid"]["calls"] == 0
 
 
 def test_calls_under_way_end_when_it_is_to_finish(survey: Path) -> None:

@@ -14,17 +14,20 @@ from simulating import Scripted, local, other, remote
 
 from valuesim_dspy.asked import Listed
 from valuesim_dspy.cache import ResponseCache
-from valuesim_dspy.case import Case, make_cases
+from valuesim_dspy.case import Case, HistoryItem, Profile, make_cases
 from valuesim_dspy.errors import BudgetExceededError, ConfigError, MissingDataError
+from valuesim_dspy.hiding import digest_of
 from valuesim_dspy.journal import Journal
 from valuesim_dspy.lexical.engine import ScriptedEngine
 from valuesim_dspy.lm import make_lm
 from valuesim_dspy.loop import answer_cases
 from valuesim_dspy.outcomes import Outcome, outcomes_frame
+from valuesim_dspy.own import own_profile
 from valuesim_dspy.peers import PeerIndex
 from valuesim_dspy.program import ValueSim
 from valuesim_dspy.roles import LMRole
 from valuesim_dspy.simulate import run_rows, simulate
+from valuesim_dspy.state import own_arguments
 from valuesim_dspy.store import cache_location
 from valuesim_dspy.survey.codebook import Question, load_codebook
 from valuesim_dspy.survey.respondents import read_respondents
@@ -435,3 +438,78 @@ def test_who_is_no_respondent_is_told(nobody: Any) -> None:
     """In one line, before anything is asked."""
     with pytest.raises(ConfigError, match="respondents: give people of a survey"):
         simulate("single", respondents=nobody, questions=["Q57"], lm=make_lm("offline/lexical-1"))
+
+
+def test_two_people_of_one_key_are_answered_from_their_own_facts() -> None:
+    """As where a profile is edited in a notebook and asked beside its old form."""
+    book, engine = load_codebook(), ScriptedEngine(second)
+    pair = [Profile("x", {"Q57": 1}, book, "JPN"), Profile("x", {"Q57": 2}, book, "DEU")]
+    frame = simulate(ValueSim("single"), respondents=pair, questions="Q69", lm=scripted_lm(engine))
+    sent = [prompt_of(request) for request in engine.requests]
+    assert frame["country"].tolist() == ["JPN", "DEU"] and len(sent) == 2
+    assert ["Japan" in text for text in sent] == [True, False] == ["Germany" not in t for t in sent]
+
+
+def test_one_who_is_too_long_for_the_context_is_a_row_that_failed() -> None:
+    """The others are answered, and no call is made for the one."""
+    pages = own_profile({"Q57": 2}, statements=["You keep bees. " * 1200])
+    who = [person(), pages, other()]
+    with remote() as (lm, server):
+        role = LMRole(model="openai/test", api_base=server.url, context=4000)
+        frame = simulate(
+            ValueSim("single"), respondents=who, questions="Q69", lm=make_lm(role, name="task_lm")
+        )
+        assert len(server.requests) == 2 and lm.meter.paid.calls == 0
+    assert frame["status"].tolist() == ["answered", "failed", "answered"]
+    assert "do not fit a context of 4000" in frame["reason"][1]
+
+
+def test_a_journal_of_another_history_under_one_id_is_refused(tmp_path: Path) -> None:
+    """Its questions decide the answers; of those of the codebook, the id says them all."""
+    book, path = load_codebook(), tmp_path / "j"
+    cats = Question("Do you like cats?", ["Yes", "No"], id="own-1")
+    smoke = Question("Do you smoke?", ["Never", "Daily"], id="own-1")
+
+    def ask(question: Question) -> int:
+        engine = ScriptedEngine(second)
+        one = Case(person(), book["Q69"], (HistoryItem(question, 1),))
+        simulate(ValueSim("single"), [one], lm=scripted_lm(engine), journal=path)
+        return len(engine.requests)
+
+    assert (ask(cats), ask(cats)) == (1, 0)
+    with pytest.raises(ConfigError, match=r"begun with other arguments: cases \(kept 1 "):
+        ask(smoke)
+
+
+def test_identities_of_earlier_journals_are_as_they_were() -> None:
+    """So that what was paid is taken up: histories of the codebook's questions, programs, models.
+
+    Expected values are those of journals that were written before own histories were told apart.
+    """
+    book = load_codebook()
+    past = (HistoryItem(book["Q1"], 2, "2026-01-01"),)
+    told = Listed(ValueSim("single"), [Case(person(), book["Q69"], past)]).arguments()
+    answers = {**person().answers}
+    old = [[person().key, "own", book.digest, answers, "JPN", (), None]]
+    old[0] += [book["Q69"].content(), [["Q1", 2, "2026-01-01"]]]
+    assert told["cases"] == f"1 {digest_of([[old[0], None]])}"
+    assert set(told) == {"program_digest", "cases"} and own_arguments(ValueSim("single")) == {}
+
+
+def test_a_journal_knows_the_models_that_predictors_have_of_their_own(tmp_path: Path) -> None:
+    """Other models would give other answers; so would another adapter."""
+    path, main = tmp_path / "j", scripted_lm(ScriptedEngine(second))
+
+    def ask(temperature: float) -> list[int]:
+        engine, program = ScriptedEngine(second), ValueSim("single")
+        program.set_lm(scripted_lm(engine, temperature=temperature))
+        frame = simulate(program, [case()], lm=main, journal=path)
+        return [len(frame), len(engine.requests)]
+
+    assert (ask(0.0), ask(0.0)) == ([1, 1], [1, 0])
+    with pytest.raises(ConfigError, match=r"own_models \(kept direct\.answer offline/scripted "):
+        ask(0.5)
+    with pytest.raises(ConfigError, match="own_models"):
+        simulate(ValueSim("single"), [case()], lm=main, journal=path)
+    with dspy.context(adapter=dspy.JSONAdapter()), pytest.raises(ConfigError, match="adapter"):
+        ask(0.0)

@@ -479,3 +479,39 @@ def test_what_is_no_option_is_one_reason_whatever_the_question(tmp_path: Path) -
             reason = f"Q{number}: no attempt gave one of the codes offered"
             kept.add(number, Outcome("a", f"Q{number}", None, None, "invalid", reason))
         assert status_lines([kept])[1:] == ["  9 invalid: no attempt gave one of the codes offered"]
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.parquet"])
+def test_a_file_put_in_the_place_of_an_output_is_not_overwritten(
+    survey: Path, tmp_path: Path, engine: ScriptedEngine, name: str
+) -> None:
+    """Its journal is beside it, yet it is somebody's own; moved aside, the output is made anew."""
+    given = small(survey, tmp_path / name, questions=("Q57",))
+    run(given)
+    before, paid = given.out.read_bytes(), len(engine.requests)
+    assert run(given)[0] == 0
+    given.out.write_text("respondent,my notes\n")
+    with pytest.raises(ConfigError, match="no simulation wrote it; move it aside"):
+        run(given)
+    assert given.out.read_text() == "respondent,my notes\n"
+    given.out.rename(tmp_path / "mine")
+    run(given)
+    assert given.out.read_bytes() == before and len(engine.requests) == paid
+
+
+def test_rows_are_kept_until_ray_can_be_reached(
+    survey: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A retry on a cluster that is not there drops nothing."""
+    scripted(monkeypatch, lambda _: reply(9))
+    given = small(survey, tmp_path / "a.csv", questions=("Q58",), sample=2)
+    run(given)
+
+    def absent(workers: int | None) -> Any:
+        raise ConfigError("the Ray cluster cannot be used", key="RAY_ADDRESS")
+
+    monkeypatch.setattr("valuesim_dspy.ray_engine.driver.ray_session", absent)
+    with pytest.raises(ConfigError, match="RAY_ADDRESS: the Ray cluster"):
+        run(replace(given, retry_failed=True, workers=0))
+    with Journal(given.journal) as kept:
+        assert kept.counts() == {"invalid": 2} and kept.retries == 0

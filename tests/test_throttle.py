@@ -6,10 +6,11 @@ import math
 import pickle
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
-from valuesim_dspy.callscope import stopped_by
+from valuesim_dspy.callscope import on_trial, stopped_by
 from valuesim_dspy.config import parse_job
 from valuesim_dspy.errors import ConfigError, MissingDataError
 from valuesim_dspy.limits import Bucket, Limits
@@ -144,7 +145,7 @@ def test_a_prompt_larger_than_a_minute_is_sent_alone() -> None:
 def test_a_bucket_without_a_bound_never_waits() -> None:
     """None is no limit, however much is spent."""
     bucket = Bucket(None, 0.0)
-    bucket.spend(1e9)
+    bucket.spend(1e9, 0.0)
     assert bucket.wait(1e9, 0.0) == 0
 
 
@@ -158,6 +159,7 @@ def test_too_many_requests_halve_what_is_allowed_once_a_round_trip() -> None:
         throttle.refused(slot, None)
         throttle.give_back(slot)
     assert (throttle.limit, throttle.refusals) == (32, 64)
+    clock.now += 1
     later = throttle.take()
     throttle.refused(later, None)
     assert throttle.limit == 16
@@ -307,6 +309,72 @@ def test_awaited_calls_hear_of_the_end_of_the_run() -> None:
 
     with pytest.raises(ConfigError, match="dead"):
         asyncio.run(main())
+
+
+def closed_with_a_waiter(throttle: Throttle) -> None:
+    """Close an event loop on which a call waits for its turn."""
+    loop = asyncio.new_event_loop()
+
+    async def begin() -> None:
+        task = loop.create_task(throttle.atake())
+        # Nobody awaits it any more: that is the case in question.
+        task._log_destroy_pending = False  # type: ignore[attr-defined]
+        kept.append(task)
+        await asyncio.sleep(0)
+
+    kept: list[asyncio.Task[Any]] = []
+    loop.run_until_complete(begin())
+    loop.close()
+    KEPT.extend(kept)
+
+
+KEPT: list[asyncio.Task[Any]] = []
+"""Tasks of closed loops; while they exist they stay in the queue."""
+
+
+def test_a_waiter_whose_event_loop_is_closed_loses_no_turn() -> None:
+    """Nobody waits there any more: the turn is the next one's."""
+    throttle = made(in_flight=1)
+    held = throttle.take()
+    closed_with_a_waiter(throttle)
+    waiting(throttle, 1)
+    with ThreadPoolExecutor(1) as pool:
+        next_one = pool.submit(throttle.take)
+        waiting(throttle, 2)
+        closed_with_a_waiter(throttle)
+        throttle.give_back(held)
+        throttle.give_back(next_one.result(30))
+    assert (throttle.under_way, len(throttle._queue)) == (0, 0)
+    assert throttle.offer() is not None
+
+
+def test_an_end_of_the_run_passes_over_closed_event_loops() -> None:
+    """Those behind them still hear of it."""
+    throttle = made(in_flight=1)
+    throttle.take()
+    closed_with_a_waiter(throttle)
+    with ThreadPoolExecutor(1) as pool:
+        other = pool.submit(throttle.take)
+        waiting(throttle, 2)
+        throttle.stop(ConfigError("dead"))
+        assert isinstance(other.exception(30), ConfigError)
+
+
+def test_while_an_endpoint_is_tried_nobody_else_starts() -> None:
+    """A trial goes before those who wait, and they go on after it."""
+    throttle = made(in_flight=2)
+    with ThreadPoolExecutor(1) as pool, throttle.barred():
+        other = pool.submit(throttle.take)
+        waiting(throttle, 1)
+        with on_trial():
+            slot = throttle.take(told=math.inf)
+        assert not other.done() and throttle.offer() is None
+        throttle.give_back(slot)
+        assert not other.done() and throttle.under_way == 0
+        throttle._barred = False
+        throttle.give_back(throttle.take())
+        throttle.give_back(other.result(30))
+    assert throttle.under_way == 0
 
 
 def test_limits_are_told_in_the_job_and_are_no_part_of_what_it_finds() -> None:

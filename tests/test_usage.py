@@ -127,6 +127,51 @@ def test_a_met_limit_stops_the_next_call(budget: Budget, what: str) -> None:
     assert caught.value.what == what
 
 
+@pytest.mark.parametrize("samples", [2, 9])
+def test_a_call_for_more_samples_than_are_left_is_refused(samples: int) -> None:
+    """A budget of calls is never exceeded, also not by one call for several answers."""
+    job = Meter(budget=Budget(calls=3))
+    row = job.child("row")
+    row.reserve(PLAN)
+    row.record(ONE, paid=True, planned=PLAN)
+    row.reserve(PLAN)
+    with pytest.raises(BudgetExceededError, match=rf"\(2\); {samples} samples") as caught:
+        row.reserve(Usage(calls=samples))
+    assert (caught.value.what, caught.value.limit, caught.value.spent) == ("calls", 3, 2)
+    row.reserve(PLAN)
+    with pytest.raises(BudgetExceededError, match="3 calls is spent"):
+        row.reserve(PLAN)
+
+
+def test_no_call_without_a_price_begins_under_a_limit_in_dollars() -> None:
+    """What is planned says so itself; the first call is refused and holds no place."""
+    job = Meter(budget=Budget(usd=1.0))
+    row, free = job.child("row"), Meter()
+    planned = Usage(calls=1, usd=None, unpriced_calls=1)
+    assert (job.in_dollars, row.in_dollars, free.in_dollars) == (True, True, False)
+    assert not Meter(budget=Budget(calls=1)).in_dollars
+    with pytest.raises(ConfigError, match="usd_per_million_input"):
+        row.reserve(planned)
+    assert job._under_way == Usage()
+    free.reserve(planned)
+    job.reserve(PLAN)
+
+
+def test_all_meters_have_counted_when_they_tell_of_it() -> None:
+    """A listener that fails, such as a file that is full, loses no count."""
+
+    def full(usage: Usage) -> None:
+        raise OSError("no room")
+
+    job = Meter()
+    row = job.child("row", on_paid=full)
+    row.reserve(PLAN)
+    with pytest.raises(OSError, match="no room"):
+        row.record(ONE, paid=True, planned=PLAN)
+    assert job.paid == row.paid == job.needed == ONE
+    assert job._under_way.calls == 0
+
+
 def test_hits_do_not_use_up_a_budget() -> None:
     """A budget is about what is paid; what is only needed leaves it as it was."""
     meter = Meter(budget=Budget(calls=1))

@@ -6,7 +6,6 @@ import csv
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,7 +44,10 @@ COLUMNS = {
 }
 """Name of a column of the output to its type; `interview` is there only where it is asked for."""
 
-Table = dict[str, list[Any]]
+MARKS = {b"valuesim.note", b"valuesim.arguments"}
+"""What the metadata of a parquet file of ours holds."""
+HEADER_BYTES = 1000
+"""More than a header of ours takes: of a file without lines no more is read."""
 
 
 def check_output(out: Path, journal: Path | None = None) -> Path:
@@ -57,7 +59,7 @@ def check_output(out: Path, journal: Path | None = None) -> Path:
 
     Raises:
         ConfigError: The suffix is neither .parquet nor .csv, it is a folder, or it is there and
-            of another run.
+            of another run or no simulation's.
         MissingDataError: The folder it would be in is not there.
     """
     if out.suffix.lower() not in SUFFIXES or out.is_dir():
@@ -68,32 +70,28 @@ def check_output(out: Path, journal: Path | None = None) -> Path:
         others = journals_beside(out)
         why = f"is that of {others[0].name}" if others else "no simulation wrote it"
         raise ConfigError(f"{out} is there already and {why}; give another name", key="--out")
+    if out.exists() and not (out.is_file() and _is_ours(out)):
+        told = "is there and no simulation wrote it; move it aside, or give another name"
+        raise ConfigError(f"{out} {told}", key="--out")
     return out
 
 
-def check_merged(out: Path) -> None:
-    """Refuse to write over a file that no simulation wrote.
-
-    Raises:
-        ConfigError: There is such a file.
-    """
-    with suppress(FileNotFoundError), out.open("rb") as file:
-        if out.suffix.lower() == ".csv":
-            is_ours = file.readline().startswith(b"respondent,")
-        else:
-            is_ours = _is_ours(out)
-        if not is_ours:
-            raise ConfigError(f"{out} is there and no simulation wrote it", key="--out")
-
-
 def _is_ours(out: Path) -> bool:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
+    """Whether a file begins with a header of ours, or has our marks in its metadata."""
     try:
-        return b"valuesim.arguments" in (pq.read_schema(out).metadata or {})
-    except pa.ArrowInvalid:
+        with out.open("rb") as file:
+            if out.suffix.lower() == ".csv":
+                line = file.readline(HEADER_BYTES).rstrip(b"\r\n")
+                return line in [",".join(_header(known)).encode() for known in (False, True)]
+            import pyarrow.parquet as pq
+
+            return set(pq.read_schema(file).metadata or {}) >= MARKS
+    except (ValueError, NotImplementedError, OSError):
         return False
+
+
+def _header(with_interview: bool, /) -> list[str]:
+    return [name for name in COLUMNS if with_interview or name != "interview"]
 
 
 def write_answers(
@@ -116,12 +114,12 @@ def write_answers(
             written beside the salted key.
 
     Raises:
-        ConfigError: The suffix is of no format, the codebook is not that of the run, or the disk
-            is full.
+        ConfigError: The suffix is of no format, the file is there and no simulation wrote it, the
+            codebook is not that of the run, or the disk is full.
     """
     check_output(out)
     arguments = journals[0].arguments
-    names = [name for name in COLUMNS if interview is not None or name != "interview"]
+    names = _header(interview is not None)
     label = _labels(arguments, codebook)
     rows = (
         [_cell(name, number, outcome, label, interview) for name in names]

@@ -244,9 +244,14 @@ class Listed:
 
 def _content(case: Case) -> list[Any]:
     known = case.profile
-    past = [[item.question.id, item.code, item.time] for item in case.history]
+    past = [[_named(item.question, known.codebook), item.code, item.time] for item in case.history]
     told = [known.key, known.known, known.codebook.digest, dict(known.answers), known.country]
     return [*told, known.statements, known.story, case.question.content(), past]
+
+
+def _named(question: Question, codebook: Codebook) -> Any:
+    """Return the id of a codebook's question, and all of one's own: its id may be another's."""
+    return question.id if same_question(question, codebook) else question.content()
 
 
 def row_of(case: Case, truth: int | None = None) -> dspy.Example | Outcome:

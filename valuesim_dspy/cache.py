@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 
 _IGNORED = frozenset({"api_key", "api_base", "base_url", "timeout", "num_retries", "prompt_cache"})
 _MISSING = object()
+UNFIT = (TypeError, ValueError, AttributeError, LookupError, ArithmeticError, RecursionError)
+"""What reading a response raises whose form nobody foresaw."""
 
 
 @dataclass(eq=False)
@@ -112,6 +114,8 @@ class ResponseCache:
     ) -> None:
         """Keep a response; one that is empty or not JSON is not kept.
 
+        No response is an error here: it is paid already.
+
         Args:
             request: DSPy's description of the request.
             value: The response: DSPy's own record, a LiteLLM response, or plain values.
@@ -125,13 +129,15 @@ class ResponseCache:
             record = to_record(value)
             if scope is not None and scope.usd is not None and record.get("cost") is None:
                 record = {**record, "cost": scope.usd}
-            text = json.dumps(record, ensure_ascii=False, default=plain)
-        except (TypeError, ValueError) as error:
+            # In ASCII, since a model may cut an emoji in two, and no file takes half of one.
+            text = json.dumps(record, default=plain)
+            told, empty = _reported(record), is_empty(record)
+        except UNFIT as error:
             logger.debug("a response is not JSON and is not cached (%s)", type(error).__name__)
             return
         if scope is not None:
-            scope.saw(_reported(record), hit=False)
-        if key is not None and not is_empty(record):
+            scope.saw(told, hit=False)
+        if key is not None and not empty:
             insert = "INSERT OR REPLACE INTO responses VALUES (?, ?, ?)"
             self._file.run(insert, (key, text, time.time()))
 

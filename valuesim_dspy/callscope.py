@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Self
 from weakref import WeakKeyDictionary
+
+from valuesim_dspy.errors import ConfigError
+
+
+class StoppedError(ConfigError):
+    """The run that a waiting call belongs to was stopped: nothing more is paid for it."""
 
 
 class Shared:
@@ -76,6 +82,7 @@ class CallScope:
 _names: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
 _SCOPE: ContextVar[CallScope | None] = ContextVar("valuesim_call", default=None)
 _STOPPING: ContextVar[threading.Event | None] = ContextVar("valuesim_stopping", default=None)
+_TRIAL: ContextVar[bool] = ContextVar("valuesim_trial", default=False)
 
 
 def current_call() -> CallScope | None:
@@ -91,8 +98,10 @@ def call_scope(scope: CallScope) -> Iterator[CallScope]:
         yield scope
     finally:
         _SCOPE.reset(token)
-        for close in scope.on_close:
-            close()
+        # All of them, also after one that fails: a place that is not given back is lost for good.
+        with ExitStack() as closing:
+            for close in reversed(scope.on_close):
+                closing.callback(close)
 
 
 @contextmanager
@@ -118,6 +127,21 @@ def is_stopping() -> bool:
 def stop_event() -> threading.Event | None:
     """Return what stops the run this code belongs to, if anything does."""
     return _STOPPING.get()
+
+
+@contextmanager
+def on_trial() -> Iterator[None]:
+    """Tell that the calls inside try the endpoint: what becomes of them is not counted as a row."""
+    token = _TRIAL.set(True)
+    try:
+        yield
+    finally:
+        _TRIAL.reset(token)
+
+
+def is_trial() -> bool:
+    """Whether this code makes a call that tries the endpoint."""
+    return _TRIAL.get()
 
 
 def predictor_name() -> str | None:

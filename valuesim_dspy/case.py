@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, fields
+from functools import cached_property, lru_cache
+from hashlib import sha256
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from valuesim_dspy.free_text import OWN_WORDS, plain_lines, quoted
 from valuesim_dspy.free_text import plain_text as plain_text
+from valuesim_dspy.survey.answers import Answers
 from valuesim_dspy.survey.codebook import Codebook, Option, Question
 from valuesim_dspy.survey.facts import Fact, country_fact, make_fact, make_facts
 
@@ -27,6 +30,9 @@ STATEMENT = "statement"
 @dataclass(frozen=True, eq=False)
 class Profile:
     """What may be known of one person: the facts from which a backstory is written.
+
+    Profiles are equal where all of this is. Answers that are no survey's lazy view are copied, so
+    that editing them later changes nothing.
 
     Args:
         key: A salted hash that stands for the person; never an id of the survey.
@@ -49,6 +55,11 @@ class Profile:
     story: str | None = None
     synthetic: bool = False
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.answers, Answers):
+            object.__setattr__(self, "answers", MappingProxyType(dict(self.answers)))
+        object.__setattr__(self, "statements", tuple(self.statements))
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Profile) and self._identity == other._identity
 
@@ -58,12 +69,20 @@ class Profile:
     def __deepcopy__(self, memo: dict[int, Any]) -> Profile:
         return self
 
+    def __reduce__(self) -> tuple[type[Profile], tuple[Any, ...]]:
+        given = [getattr(self, field.name) for field in fields(self)]
+        return Profile, tuple(dict(v) if isinstance(v, MappingProxyType) else v for v in given)
+
     def __repr__(self) -> str:
         return f"Profile({self.key})"
 
-    @property
-    def _identity(self) -> tuple[str, str, str]:
-        return (self.key, self.known, self.codebook.digest)
+    @cached_property
+    def _identity(self) -> tuple[str, str, str, str]:
+        codes = self.answers.codes() if isinstance(self.answers, Answers) else self.answers
+        known = {id: codes[id] for id in sorted(codes)}
+        told = (known, self.country, self.statements, self.story, self.synthetic)
+        digest = sha256(repr(told).encode("utf-8", "backslashreplace")).hexdigest()
+        return (self.key, self.known, self.codebook.digest, digest)
 
     @property
     def facts(self) -> tuple[Fact, ...]:
@@ -139,8 +158,7 @@ class Case:
 
     @property
     def _identity(self) -> tuple[object, ...]:
-        past = tuple((item.question.id, item.code, item.time) for item in self.history)
-        return (self.profile, self.question.id, self.question.text, past)
+        return (self.profile, self.question, tuple(self.history))
 
     @property
     def history_text(self) -> str:

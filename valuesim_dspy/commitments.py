@@ -9,17 +9,37 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import Connection, select, update
 
 from valuesim_dspy.errors import ConfigError, MissingDataError
 from valuesim_dspy.forgetting import person_row
 from valuesim_dspy.observing import moment, new_number
 from valuesim_dspy.people import Person
-from valuesim_dspy.people_tables import ANSWERS, GUESSES
+from valuesim_dspy.people_tables import (
+    ANSWERED,
+    ANSWERS,
+    GUESSES,
+    OPEN,
+    SETTLED,
+    UNKNOWN,
+    WITHDRAWN,
+)
 from valuesim_dspy.survey.codebook import Question
 
-OPEN, ANSWERED, UNKNOWN, WITHDRAWN = "open", "answered", "unknown", "withdrawn"
-"""A guess waits for the answer; the answer came; the person does not know; was not to be asked."""
+_HOW = {ANSWERED: "answered", UNKNOWN: "given up", WITHDRAWN: "skipped"}
+
+
+class SettledError(ConfigError):
+    """A question was answered, given up or skipped meanwhile: another interview came first.
+
+    Args:
+        question: The question's id.
+        outcome: How its guess ended.
+    """
+
+    def __init__(self, question: str, outcome: str) -> None:
+        self.how = _HOW.get(outcome, "settled")
+        super().__init__(f"{question} was {self.how} meanwhile: the guess is settled", key="guess")
 
 
 @dataclass(frozen=True, repr=False)
@@ -71,15 +91,24 @@ class Commitments:
 
     def __init__(self, person: Person, program: str) -> None:
         self.person, self.program = person, program
-        mine = (GUESSES.c.person == person.key) & (GUESSES.c.program == program)
-        self._all = select(GUESSES).where(mine).order_by(GUESSES.c.number)
+        self._mine = (GUESSES.c.person == person.key) & (GUESSES.c.program == program)
+        self._all = select(GUESSES).where(self._mine).order_by(GUESSES.c.number)
 
     def waiting(self, question: str) -> Commitment | None:
-        """Return the guess that waits for the answer to a question; None where none does."""
-        wanted = (GUESSES.c.question == question) & (GUESSES.c.outcome == OPEN)
+        """Return the guess that waits for the answer to a question; None where none does.
+
+        Raises:
+            SettledError: The question was answered or given up.
+        """
         with self.person.store.changing() as db:
-            rows = db.execute(self._all.where(wanted)).mappings().all()
-        return _commitment(dict(rows[0])) if rows else None
+            return self._waiting(db, question)
+
+    def _waiting(self, db: Connection, question: str) -> Commitment | None:
+        mine = db.execute(self._all.where(GUESSES.c.question == question)).mappings().all()
+        for row in mine:
+            if row["outcome"] in SETTLED:
+                raise SettledError(question, row["outcome"])
+        return next((_commitment(dict(row)) for row in mine if row["outcome"] == OPEN), None)
 
     def commit(self, question: str, codes: Mapping[str, int | None]) -> Commitment:
         """Keep a guess before its answer is known.
@@ -88,8 +117,12 @@ class Commitments:
             question: The question's id.
             codes: Guesser's name to its code, or None.
 
+        Returns:
+            The guess that counts: where another interview sealed one meanwhile, that one.
+
         Raises:
             MissingDataError: The person was forgotten.
+            SettledError: The question was answered or given up meanwhile.
         """
         time, nonce = moment(), secrets.token_hex(16)
         row: dict[str, Any] = {
@@ -105,6 +138,8 @@ class Commitments:
         with self.person.store.changing() as db:
             if person_row(db, self.person.key) is None:
                 raise MissingDataError("this person was forgotten", "add the person first")
+            if (first := self._waiting(db, question)) is not None:
+                return first
             number = new_number(db.execute(GUESSES.insert(), row))
         return Commitment(number, question, time, dict(codes), nonce, row["digest"])
 
@@ -112,7 +147,8 @@ class Commitments:
         """Add the true answer to the person's history and to the guess, both or neither.
 
         Raises:
-            ConfigError: The answer is none, or the guess is settled or is not what was sealed.
+            SettledError: The guess, or another one at the question, was settled meanwhile.
+            ConfigError: The answer is none, or the guess is not what was sealed.
         """
         with self.person.store.changing() as db:
             self._require_open(db, guess)
@@ -139,33 +175,40 @@ class Commitments:
 
     def settled(self) -> frozenset[str]:
         """Return the ids of the questions that were answered, or given up."""
-        done = GUESSES.c.outcome.in_((ANSWERED, UNKNOWN))
+        done = GUESSES.c.outcome.in_(SETTLED)
         with self.person.store.changing() as db:
             rows = db.execute(self._all.where(done)).mappings().all()
         return frozenset(str(row["question"]) for row in rows)
 
     def scores(self) -> dict[str, Score]:
-        """Return how each guesser did on the questions that were answered."""
-        truths = select(GUESSES.c.codes, ANSWERS.c.code).join(
+        """Return how each guesser did on the questions that were answered, each counted once."""
+        truths = select(GUESSES.c.question, GUESSES.c.codes, ANSWERS.c.code).join(
             ANSWERS, ANSWERS.c.number == GUESSES.c.answer
         )
-        mine = (GUESSES.c.person == self.person.key) & (GUESSES.c.program == self.program)
-        found: dict[str, Score] = {}
+        answered = self._mine & (GUESSES.c.outcome == ANSWERED)
         with self.person.store.changing() as db:
-            rows = db.execute(truths.where(mine & (GUESSES.c.outcome == ANSWERED))).all()
-        for codes, truth in rows:
+            rows = db.execute(truths.where(answered).order_by(GUESSES.c.number)).all()
+        counted: set[str] = set()
+        found: dict[str, Score] = {}
+        for question, codes, truth in rows:
+            if question in counted:
+                continue  # of a store in which two interviews at once could settle one question
+            counted.add(question)
             for name, code in json.loads(codes).items():
                 before = found.get(name, Score(0, 0))
                 found[name] = Score(before.right + (code == truth), before.asked + 1)
         return found
 
-    def _require_open(self, db: Any, guess: Commitment) -> None:
+    def _require_open(self, db: Connection, guess: Commitment) -> None:
         wanted = self._all.where(GUESSES.c.number == guess.number)
         row = db.execute(wanted).mappings().one_or_none()
-        if row is None or row["outcome"] != OPEN or not _commitment(dict(row)).is_sound:
+        if row is not None and row["outcome"] != OPEN:
+            raise SettledError(guess.question, row["outcome"])
+        if row is None or not _commitment(dict(row)).is_sound:
             raise ConfigError(
-                "the guess is settled, forgotten or not the one that was sealed", key="guess"
+                "the guess was forgotten, or is not the one that was sealed", key="guess"
             )
+        self._waiting(db, guess.question)
 
 
 def sealed_text(nonce: str, question: str, time: str, codes: Mapping[str, int | None]) -> str:

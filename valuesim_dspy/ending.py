@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
+import shutil
 import signal
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -22,6 +26,38 @@ DEFAULTS: dict[int, Any] = {
     signal.SIGINT: signal.default_int_handler,
     signal.SIGTERM: signal.SIG_DFL,
 }
+
+
+_PASSING: set[Path] = set()
+
+
+@contextmanager
+def passing_folder(prefix: str, *, within: str | None = None) -> Iterator[Path]:
+    """Yield a private folder that is gone when the block ends, or a second signal the process.
+
+    Args:
+        prefix: How its name begins.
+        within: The folder that it is made in; by default that of temporary files.
+    """
+    folder = Path(within or tempfile.gettempdir()) / f"{prefix}{secrets.token_hex(4)}"
+    # Noted before it is made: a signal may come between any two lines.
+    _PASSING.add(folder)
+    try:
+        folder.mkdir(mode=0o700)
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        _PASSING.discard(folder)
+
+
+def _remove_passing() -> None:
+    for folder in list(_PASSING):
+        # Renamed first: processes that outlive this one can then make nothing anew in it.
+        aside = folder.with_name(f"{folder.name}-ended")
+        with suppress(OSError):
+            folder.rename(aside)
+        for path in (aside, folder):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 class TerminatedError(KeyboardInterrupt):
@@ -56,6 +92,7 @@ def told_to_end(*, is_process: bool) -> Iterator[None]:
         if is_told and is_process:
             with suppress(OSError):
                 os.write(2, b"\nended at once: what was under way is lost, all else is kept\n")
+            _remove_passing()
             os._exit(128 + number)
         is_told = True
         raise TerminatedError if number == signal.SIGTERM else KeyboardInterrupt

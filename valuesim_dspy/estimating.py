@@ -12,7 +12,7 @@ from typing import Any
 import dspy
 import numpy as np
 
-from valuesim_dspy.asked import Asked
+from valuesim_dspy.asked import Asked, Listed
 from valuesim_dspy.case import Case
 from valuesim_dspy.ensemble import Ensemble
 from valuesim_dspy.errors import ConfigError, PredictionError
@@ -243,7 +243,7 @@ class Fitting:
         asked: What is asked of whom.
     """
 
-    def __init__(self, asked: Asked) -> None:
+    def __init__(self, asked: Asked | Listed) -> None:
         self._asked, self.program = asked, self._answer
         self.total, self.rows, self.arguments = asked.total, asked.rows, asked.arguments
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import atexit
 import importlib.resources
 import os
-import shutil
-import tempfile
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from valuesim_dspy.ending import passing_folder
 from valuesim_dspy.errors import MissingDataError, shown
 from valuesim_dspy.store import (
     MLFLOW_ENVIRONMENT,
@@ -33,14 +33,39 @@ def find_program(source: Path | str, store: Path | str | None = None) -> Path:
 
     Returns:
         A folder that holds a manifest. What was fetched is a private copy, removed when the
-        process ends.
+        process ends; whoever only reads it takes `opened_program`, which leaves none to a kill.
+
+    Raises:
+        MissingDataError: There is no such program.
+    """
+    kept = ExitStack()
+    folder = kept.enter_context(opened_program(source, store))
+    atexit.register(kept.close)
+    return folder
+
+
+@contextmanager
+def opened_program(source: Path | str, store: Path | str | None = None) -> Iterator[Path]:
+    """Yield the folder of a program as `find_program` does; what was fetched ends with the block.
+
+    Demos in it may be answers of people.
+
+    Args:
+        source: As for `find_program`.
+        store: As for `find_program`.
 
     Raises:
         MissingDataError: There is no such program.
     """
     text = str(source)
-    if text.startswith(("runs:/", "models:/")):
-        return _program_in(_fetch(text, store), text)
+    if not text.startswith(("runs:/", "models:/")):
+        yield _lying_here(text)
+        return
+    with passing_folder("valuesim-program-") as folder:
+        yield _program_in(_fetch(text, store, folder), text)
+
+
+def _lying_here(text: str) -> Path:
     folder = Path(text)
     packaged = Path(str(importlib.resources.files("valuesim_dspy"))) / "programs" / text
     # A name that no file can have is the name of none.
@@ -69,7 +94,7 @@ def _program_in(folder: Path, uri: str) -> Path:
     )
 
 
-def _fetch(uri: str, store: Path | str | None) -> Path:
+def _fetch(uri: str, store: Path | str | None, folder: Path) -> Path:
     where = tracking_uri(store)
     root = artifact_root(store)
     if root is None:
@@ -86,7 +111,6 @@ def _fetch(uri: str, store: Path | str | None) -> Path:
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
 
-    folder = _passing_folder()
     try:
         plain = _version_uri(uri, where) if uri.startswith("models:/") else uri
         found = download_artifacts(artifact_uri=plain, dst_path=str(folder), tracking_uri=where)
@@ -96,13 +120,6 @@ def _fetch(uri: str, store: Path | str | None) -> Path:
             "list the runs with `valuesim ui`",
         ) from None
     return Path(found)
-
-
-def _passing_folder() -> Path:
-    """Return a private folder that ends with the process: demos may be answers of people."""
-    folder = Path(tempfile.mkdtemp(prefix="valuesim-program-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return folder
 
 
 def _version_uri(uri: str, where: str) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import dspy
 
 from valuesim_dspy.case import plain_text
-from valuesim_dspy.commitments import Commitment, Commitments, sealed_text
+from valuesim_dspy.commitments import Commitment, Commitments, SettledError, sealed_text
 from valuesim_dspy.errors import ConfigError, InvalidAnswerError, PredictionError
 from valuesim_dspy.observing import code_of
 from valuesim_dspy.people import Person
@@ -38,7 +38,8 @@ class Interview:
     """Questions put to one person, each guessed before it is answered.
 
     Every guess and every answer is kept as it comes: an interview may end at any time, and one
-    of the same person, program and questions goes on where it ended.
+    of the same person, program and questions goes on where it ended. Of two at once, the one that
+    is answered first counts a question.
 
     Args:
         person: Who is asked.
@@ -70,14 +71,22 @@ class Interview:
         """
         settled = self.commitments.settled()
         waiting = {each.id: each for each in questions if each.id not in settled}
-        total = len(waiting) if most is None else min(most, len(waiting))
-        answered = 0
-        for turn in range(1, total + 1):
+        turn = answered = 0
+        while waiting and (most is None or turn < most):
+            total = turn + len(waiting) if most is None else min(most, turn + len(waiting))
             question = waiting.pop(self._next(waiting))
-            said = self._put(question, f"[{turn} of {total}]")
+            try:
+                said = self._put(question, f"[{turn + 1} of {total}]")
+            except SettledError as error:
+                self.say(
+                    f"{question.id} was {error.how} meanwhile in another interview; that is what "
+                    "counts, nothing was added here, and this one goes on"
+                )
+                continue
             if said == QUIT:
                 self.say("Stopped; what was answered is kept, and the same command goes on.")
                 break
+            turn += 1
             answered += said not in (SKIP, DONT_KNOW)
         return answered
 
@@ -115,6 +124,7 @@ class Interview:
             return said
         if said == DONT_KNOW:
             self.commitments.give_up(guess)
+            self.say("noted as not known; the guess counts neither way, this is not asked again")
             return said
         self.commitments.settle(guess, question, said, self.source)
         self._reveal(question, guess, code_of(question, said))

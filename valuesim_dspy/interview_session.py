@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from valuesim_dspy.cache import ResponseCache
 from valuesim_dspy.case import Profile
 from valuesim_dspy.commitments import Commitments
 from valuesim_dspy.errors import ConfigError
+from valuesim_dspy.free_text import plain_text
 from valuesim_dspy.interview import HOW, OURS, Interview
 from valuesim_dspy.lm import make_lm, preflight
 from valuesim_dspy.loading import load_program
@@ -21,6 +23,7 @@ from valuesim_dspy.people import People, Person
 from valuesim_dspy.people_store import database_file, place_name, store_url
 from valuesim_dspy.program import VARIANTS, ValueSim
 from valuesim_dspy.roles import LMRole
+from valuesim_dspy.state import program_digest
 from valuesim_dspy.survey.codebook import Codebook, Question
 from valuesim_dspy.survey.exporting import select_questions
 from valuesim_dspy.survey.folds import PROTOCOL_KINDS
@@ -34,8 +37,8 @@ What is kept: your answers with their times, the guesses made before you answere
 about you that are written from your answers. Your name or number is not kept: a salted hash of it
 stands in its place.
 Where: {place}.{leaves}
-How to see it: valuesim interview --person ID --export FILE
-How to delete it: valuesim interview --person ID --forget all (or the id of one question, as Q57).
+How to see it: valuesim interview --person ID{there} --export FILE
+How to delete it: valuesim interview --person ID{there} --forget all (or ids, as Q57,Q60-Q63).
 {deleted}
 You may skip any question, and stop at any time."""
 
@@ -100,7 +103,11 @@ class Session:
         leaves = "" if role.local else f"\nTo make a guess, what is kept is sent to {role.host}."
         where = "the file {}, which only your account can read" if mine else "the database {}"
         place, deleted = where.format(place_name(url)), IN_A_FILE if mine else ELSEWHERE
-        self.say(CONSENT.format(place=place, leaves=leaves, deleted=deleted))
+        # Without the same place, the commands would look for the person elsewhere.
+        given = shlex.quote(place_name(url)) if mine else "URL"
+        there = f" --people {given}" if self.args.people else ""
+        told = {"place": place, "leaves": leaves, "deleted": deleted, "there": there}
+        self.say(CONSENT.format(**told))
         if self.args.yes:
             return True
         self.say("\nDo you agree? Type yes to begin.")
@@ -131,7 +138,7 @@ class Session:
             interview = Interview(
                 person=person,
                 guessers=guessers,
-                commitments=Commitments(person, f"{_name(self.args.program)} {self.role.model}"),
+                commitments=Commitments(person, _counted_as(self.args.program, program, self.role)),
                 ask=self._ask,
                 say=self.say,
                 informative=self._informative(questions),
@@ -173,9 +180,16 @@ class Session:
         self.say(f"the backstory is up to date{kept}{stale}")
 
 
-def _name(program: str) -> str:
-    """Return what guesses are counted under: a folder's own name says nothing of whose it is."""
-    return Path(program).name if Path(program).is_dir() else program
+def _counted_as(named: str, program: dspy.Module, role: LMRole) -> str:
+    """Return what guesses are counted under.
+
+    A folder's own name says nothing of whose it is. Nor does it say what is in the folder, so the
+    digest of what is tells one from another of that name, and from itself before it was compiled.
+    """
+    if named in VARIANTS:
+        return f"{named} {role.model}"
+    name = Path(named).resolve().name if Path(named).is_dir() else named
+    return f"{plain_text(name)} {program_digest(program)} {role.model}"
 
 
 def open_people(args: argparse.Namespace, codebook: Codebook, *, create: bool) -> People | None:

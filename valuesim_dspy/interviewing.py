@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +52,7 @@ def add_interview_command(commands: Any, rival: Rival | None = None) -> None:
     how.add_argument("--send-to", action="append", default=[], metavar="HOST")
     how.add_argument("--revise", action="store_true", help="afterwards, revise the backstory")
     kept = parser.add_argument_group("what is kept (nothing is asked)")
-    kept.add_argument("--forget", metavar="all|Q57", help="delete it")
+    kept.add_argument("--forget", metavar="all|Q57,Q60-Q63", help="delete it")
     kept.add_argument("--export", type=Path, metavar="FILE", help="write it as JSON")
     parser.set_defaults(run=lambda args: run(args, rival=rival))
 
@@ -81,7 +82,7 @@ def run(
     from valuesim_dspy.survey.respondents import read_respondents
 
     codebook = open_codebook(args.codebook, args.wording)
-    if args.forget or args.export:
+    if args.forget is not None or args.export is not None:
         return _hand_over(args, codebook, say)
     for flag, given in (("--auto", args.auto), ("--informative", args.informative)):
         if given and args.survey is None:
@@ -108,15 +109,35 @@ def _hand_over(args: argparse.Namespace, codebook: Codebook, say: Callable[[str]
     person = people.person(args.person) if people is not None else None
     if person is None:
         raise MissingDataError("this person is not remembered", "check --person and --people")
-    if args.export:
-        handle = os.open(args.export, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(person.export() + "\n")
-        say(f"{args.export}: everything that is kept, readable by you only")
-    if args.forget:
-        person.forget(args.forget)
-        say(f"forgotten: {args.forget}")
+    if args.export is not None:
+        _write_private(args.export, person.export() + "\n")
+        sealed = "open guesses stay sealed"
+        say(f"{args.export}: everything that is kept, readable by you only; {sealed}")
+    if args.forget is not None:
+        gone = person.forget(args.forget)
+        say(f"forgotten: {args.forget} ({gone})")
     return 0
+
+
+def _write_private(path: Path, text: str) -> None:
+    """Write a file that appears whole, readable by its owner only, in place of one of its name."""
+    draft = path.parent / f".{path.name}.draft"
+    try:
+        # What a link leads to may be a device, or be read by others under its own name.
+        if path.is_symlink() or (path.exists() and not path.is_file()):
+            raise ConfigError(f"{path} is a link or no file; name a file", key="--export")
+        draft.unlink(missing_ok=True)
+        # A mode is for new files only: who may read one that is there could read this one, too.
+        handle = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        draft.replace(path)
+    except OSError as error:
+        why = error.strerror or error
+        raise ConfigError(f"{path} cannot be written: {why}", key="--export") from None
+    finally:
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)
 
 
 def _role(args: argparse.Namespace, *, synthetic: bool) -> LMRole:

@@ -25,7 +25,9 @@ from valuesim_dspy.errors import ConfigError, shown
 from valuesim_dspy.journal_file import (
     FORMAT,
     JournalMeta,
+    check_row,
     checksum,
+    decisive,
     difference,
     explained,
     foreign,
@@ -160,16 +162,17 @@ class Journal:
     def _count_rows(self) -> None:
         # A bit a row: 24 million rows take 3 MB.
         self._done, self._counts = bytearray(self.total // 8 + 1), Counter[str]()
-        for number, status in self._db.execute("SELECT number, status FROM rows"):
+        for number, status, *rest, digest in self._db.execute("SELECT * FROM rows"):
             if not self.takes(number) or status not in STATUSES:
                 raise sqlite3.DatabaseError(f"it cannot have a row {shown(number)}")
+            check_row(digest, number, status, *rest)
             self._done[number >> 3] |= 1 << (number & 7)
             self._counts[status] += 1
 
     def differences(self, arguments: Mapping[str, Any], total: int, width: int) -> list[str]:
         """Return what of a run is not as it was kept, each with both values; empty if all is."""
-        names = [*self.arguments, *(name for name in arguments if name not in self.arguments)]
-        pairs = {name: (self.arguments.get(name), arguments.get(name)) for name in names}
+        kept, given = decisive(self.arguments), decisive(arguments)
+        pairs = {name: (kept.get(name), given.get(name)) for name in {**kept, **given}}
         pairs |= {"rows": (self.total, total), "rows a respondent": (self.width, width)}
         return [difference(name, *pair) for name, pair in pairs.items() if pair[0] != pair[1]]
 
@@ -235,8 +238,7 @@ class Journal:
     def numbers(self, statuses: Iterable[str]) -> frozenset[int]:
         """Return the numbers of the rows of these statuses."""
         chosen = tuple(statuses)
-        marks = ", ".join("?" * len(chosen))
-        statement = f"SELECT number FROM rows WHERE status IN ({marks})"
+        statement = f"SELECT number FROM rows WHERE status IN ({', '.join('?' * len(chosen))})"
         with self._lock, explained(self.path):
             return frozenset(number for (number,) in self._db.execute(statement, chosen))
 
@@ -269,8 +271,7 @@ class Journal:
             last = page[-1][0]
 
     def _read(self, number: int, status: str, reason: str, kept: str, digest: int) -> Outcome:
-        if digest != checksum(number, status, reason, kept):
-            raise sqlite3.DatabaseError(f"row {number} is not as it was written")
+        check_row(digest, number, status, reason, kept)
         with readable(f"row {number}"):
             values = dict(zip(self._meta.fields, json.loads(kept), strict=True))
             values |= {"status": status, "reason": json.loads(reason)}

@@ -8,7 +8,7 @@ import os
 import sqlite3
 import stat
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
@@ -136,6 +136,16 @@ def checksum(number: int, status: str, reason: str, kept: str) -> int:
     return zlib.crc32(f"{number} {status} {reason} {kept}".encode())
 
 
+def check_row(digest: int, number: int, status: str, reason: str, kept: str) -> None:
+    """Check a row against its checksum.
+
+    Raises:
+        sqlite3.DatabaseError: It was damaged.
+    """
+    if digest != checksum(number, status, reason, kept):
+        raise sqlite3.DatabaseError(f"row {shown(number)} is not as it was written")
+
+
 @contextmanager
 def readable(what: str) -> Iterator[None]:
     """Turn what reading text raises into the error of a damaged file.
@@ -152,6 +162,15 @@ def readable(what: str) -> Iterator[None]:
 def foreign(path: Path, reason: str) -> ConfigError:
     """Return the refusal of a file that is not ours to use."""
     return ConfigError(f"{path} is left as it is: {reason}; write to another file")
+
+
+def decisive(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a run that decide its rows.
+
+    Journals of earlier versions hold the seed also where nobody was drawn by it.
+    """
+    is_idle = "people" in arguments and not (arguments.get("sample") or arguments.get("peers"))
+    return {n: v for n, v in arguments.items() if not (n == "seed" and is_idle)}
 
 
 def difference(name: str, kept: Any, given: Any) -> str:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections import deque
+from dataclasses import dataclass
 from math import inf
 
 from pydantic import Field
 
 from valuesim_dspy.roles import Settings
 
-__all__ = ["Bucket", "Limits"]
+__all__ = ["Bucket", "Entry", "Limits"]
+
+MINUTE = 60.0
+TICK = 1e-9
 
 
 class Limits(Settings):
@@ -49,8 +54,25 @@ class Limits(Settings):
         return [f"at these limits that takes at least {lasts}"] if minutes >= 1.5 else []
 
 
+@dataclass(slots=True)
+class Entry:
+    """What was spent at one moment; it counts for a minute.
+
+    Attributes:
+        at: The time, in seconds.
+        amount: How much.
+    """
+
+    at: float
+    amount: float
+
+
 class Bucket:
-    """Something of which at most so much is spent in any 60 seconds.
+    """Something of which at most so much is spent in any 60 seconds, evenly as far as it can be.
+
+    What is small is spread: what a second brings may be saved up, no more. What is larger than
+    that waits until the last minute has room for it, and what is larger than the limit until
+    nothing was spent for a minute.
 
     Args:
         a_minute: How much; None is no bound.
@@ -58,20 +80,54 @@ class Bucket:
     """
 
     def __init__(self, a_minute: int | None, now: float) -> None:
-        # What a second brings may be saved up; it is taken off the rest of the minute.
+        self.limit = inf if a_minute is None else float(a_minute)
+        # What is saved up is taken off the rest of the minute.
         self.size = max(1.0, (a_minute or 0) / 60)
         self.rate = ((a_minute or 0) - self.size + 1) / 60
         self.bounded, self.level, self.at = a_minute is not None, self.size, now
+        self._entries: deque[Entry] = deque()
+        self._spent = 0.0
 
     def wait(self, amount: float, now: float) -> float:
-        """Return the seconds until so much may be spent; more than it holds waits for all."""
+        """Return the seconds until so much may be spent."""
         if not self.bounded:
             return 0.0
         self.level = min(self.size, self.level + (now - self.at) * self.rate)
         self.at = now
-        # Without the tolerance, rounding could leave a wait too short for any clock to pass.
-        return max(0.0, (min(amount, self.size) - self.level - 1e-9) / self.rate)
+        short = (min(amount, self.size) - self.level) / self.rate
+        seconds = max(short, self._room(amount, now))
+        # Rounding could leave a wait too short for any clock to pass.
+        return seconds if seconds > TICK else 0.0
 
-    def spend(self, amount: float) -> None:
+    def spend(self, amount: float, now: float) -> Entry:
         """Spend so much now, also more than there is: what follows waits for it."""
-        self.level -= amount
+        entry = Entry(now, amount)
+        if self.bounded:
+            self.level -= amount
+            self._entries.append(entry)
+            self._spent += amount
+        return entry
+
+    def correct(self, entry: Entry, amount: float, now: float) -> None:
+        """Take down that what was spent was another amount: less of it then, or the rest now."""
+        more = amount - entry.amount
+        if more > 0:
+            self.spend(more, now)
+        elif self.bounded:
+            self.level -= more
+            if self._entries and entry.at >= self._entries[0].at:
+                self._spent += more
+                entry.amount = amount
+
+    def _room(self, amount: float, now: float) -> float:
+        """Return the seconds until the last minute has room for so much."""
+        while self._entries and self._entries[0].at <= now - MINUTE + TICK:
+            self._spent -= self._entries.popleft().amount
+        if not self._entries:
+            self._spent = 0.0
+        over, last = self._spent + min(amount, self.limit) - self.limit, now - MINUTE
+        for entry in self._entries:
+            if over <= TICK:
+                break
+            over, last = over - entry.amount, entry.at
+        return last + MINUTE - now

@@ -15,7 +15,7 @@ import dspy
 
 from valuesim_dspy.ensemble import Ensemble
 from valuesim_dspy.errors import MissingDataError, ProgramStateError
-from valuesim_dspy.finding import MANIFEST_FILE, find_program
+from valuesim_dspy.finding import MANIFEST_FILE, opened_program
 from valuesim_dspy.manifest import (
     Manifest,
     check_codebook,
@@ -207,9 +207,43 @@ def load_program(
         MissingDataError: There is no such program.
         ProgramStateError: It does not fit this code; the message says what differs.
     """
-    folder = find_program(source, store)
-    manifest = read_manifest(folder)
-    state = parse_json(_read_text(folder / PROGRAM_FILE), folder / PROGRAM_FILE)
+    with opened_program(source, store) as folder:
+        texts = read_files(folder)
+    # A copy that was fetched is gone: what is told is where it came from.
+    place = folder if folder.exists() else Path(str(source))
+    return program_of(texts, place, build=build, codebook=codebook)
+
+
+def read_files(folder: Path) -> dict[str, str]:
+    """Return what the files of a program's folder hold, by name.
+
+    Raises:
+        MissingDataError: One is not there.
+        ProgramStateError: One cannot be read.
+    """
+    return {name: _read_text(folder / name) for name in (MANIFEST_FILE, PROGRAM_FILE)}
+
+
+def program_of(
+    texts: Mapping[str, str],
+    folder: Path,
+    *,
+    build: Builder = build_valuesim,
+    codebook: Codebook | None = None,
+) -> Any:
+    """Make a program of what its files hold.
+
+    Args:
+        texts: From a file's name to what it holds.
+        folder: Where they come from, to be named in messages; nothing is read there.
+        build: As for `load_program`.
+        codebook: As for `load_program`.
+
+    Raises:
+        ProgramStateError: It does not fit this code; the message says what differs.
+    """
+    manifest = Manifest.parse(texts[MANIFEST_FILE], folder / MANIFEST_FILE)
+    state = parse_json(texts[PROGRAM_FILE], folder / PROGRAM_FILE)
     try:
         parts = [build(manifest.single) for _ in range(manifest.members or 1)]
         program: Any = parts[0] if manifest.members is None else Ensemble(parts)

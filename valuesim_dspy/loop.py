@@ -9,7 +9,7 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from itertools import islice
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -33,10 +33,8 @@ T = TypeVar("T")
 
 QUEUED = 16
 """Cases that are taken before a thread is free, so that none waits for who reads the outcomes."""
-
 STORIES = 1024
 """Backstories whose fidelity is remembered: more than there are people in flight."""
-
 RUN = 4
 """Words in a row that an error and a fact may not share: a server may echo what it was sent."""
 
@@ -255,10 +253,12 @@ def _guarded(
 def _reason(error: Exception, profile: Profile) -> str:
     """Describe an error; one whose text repeats what is known of the person by its type alone."""
     text = describe_error(error)
-    if isinstance(error, ValueSimError):
-        return text
     told = f" {' '.join(_WORD.findall(text.lower()))} "
-    for line in profile.facts_text.splitlines():
+    facts: list[str] = []
+    # Those that cannot be worded were told to nobody.
+    with suppress(ValueSimError):
+        facts = profile.facts_text.splitlines()
+    for line in facts:
         words = _WORD.findall(line.lower())
         runs = (words[start : start + RUN] for start in range(max(1, len(words) - RUN + 1)))
         if any(f" {' '.join(run)} " in told for run in runs):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import dspy
@@ -12,22 +13,24 @@ from dspy.clients.base_lm import BaseLM
 
 from valuesim_dspy.cache import InFlightError, ResponseCache
 from valuesim_dspy.callscope import CallScope, Reported, call_scope, current_call
+from valuesim_dspy.encodable import mended, mending_errors
 from valuesim_dspy.errors import ValueSimError
 from valuesim_dspy.limits import Limits
 from valuesim_dspy.native import NativeEngine, connection_of
 from valuesim_dspy.paying import NoSlotError, PaidCall, planned
 from valuesim_dspy.prefixes import Prefixes, cached_tokens
 from valuesim_dspy.preflight import hush, scrub
+from valuesim_dspy.receipts import Receipts, WatchedLM, rates_of, receipts, settle
 from valuesim_dspy.retrying import Attempts, Pauses
 from valuesim_dspy.roles import LMRole, endpoint_identity, is_secret_name
 from valuesim_dspy.throttle import Slot, Throttle
 from valuesim_dspy.usage import Meter, Usage, text_of
 
 REFUSED = (dspy.LMUnsupportedFeatureError, TypeError, ValueError)
-"""What DSPy raises, before anything is sent, for a request that its own client cannot express."""
+"""What DSPy raises for a request that its own client cannot express; also for an odd reply."""
 
 
-class MeteredLM(dspy.LM):
+class MeteredLM(WatchedLM):
     """A language model that checks its limits before a call and counts it afterwards.
 
     Responses are cached where a `ResponseCache` is installed; DSPy's own cache, which keeps
@@ -123,10 +126,11 @@ class MeteredLM(dspy.LM):
             MissingDataError: The key is absent or refused.
             BudgetExceededError: The answer is not cached and a budget is spent.
         """
-        with self._metered(prompt, messages, kwargs, CallScope()) as call:
+        with self._metered(prompt, messages, kwargs, Receipts()) as call:
             while True:
                 try:
-                    outputs = self._once(prompt, messages, call.kwargs)
+                    with mending_errors():
+                        outputs = mended(self._once(prompt, messages, call.kwargs))
                     return call.answered(outputs)
                 except dspy.LMError as error:
                     seconds = call.failed(error)
@@ -140,7 +144,7 @@ class MeteredLM(dspy.LM):
         """Answer a prompt or messages as `dspy.LM.acall` does; see `__call__`."""
         patience, slot = 2, None
         while True:
-            scope = CallScope(waits=False, patience=patience)
+            scope = Receipts(waits=False, patience=patience)
             try:
                 with self._metered(prompt, messages, kwargs, scope, slot) as call:
                     slot = None
@@ -155,10 +159,11 @@ class MeteredLM(dspy.LM):
     async def _awaited(self, call: PaidCall, prompt: Any, messages: Any) -> Any:
         while True:
             try:
-                outputs = await self._aonce(prompt, messages, call.kwargs)
+                with mending_errors():
+                    outputs = mended(await self._aonce(prompt, messages, call.kwargs))
                 return call.answered(outputs)
             except dspy.LMError as error:
-                seconds = call.failed(error)
+                seconds = await call.afailed(error)
                 if seconds is None:
                     raise
             call.rest()
@@ -172,7 +177,7 @@ class MeteredLM(dspy.LM):
             try:
                 return super().__call__(prompt, messages=messages, **kwargs)
             except REFUSED:
-                if self.role.engine != "auto":
+                if self._is_final():
                     raise
         elif self.native is None:
             return super().__call__(prompt, messages=messages, **kwargs)
@@ -184,11 +189,16 @@ class MeteredLM(dspy.LM):
             try:
                 return await super().acall(prompt, messages=messages, **kwargs)
             except REFUSED:
-                if self.role.engine != "auto":
+                if self._is_final():
                     raise
         elif self.native is None:
             return await super().acall(prompt, messages=messages, **kwargs)
         return await dspy.LM.acall(self.without_engine(), prompt, messages=messages, **kwargs)
+
+    def _is_final(self) -> bool:
+        """Whether a request that was refused here may not go another way: it may be paid."""
+        scope = receipts()
+        return self.role.engine != "auto" or (scope is not None and scope.sent)
 
     def update_history(self, entry: dict[str, Any]) -> None:
         """Keep DSPy's history, and take what a call took from it where no cache told."""
@@ -239,9 +249,9 @@ class MeteredLM(dspy.LM):
         call = PaidCall(self, scope, Usage(), text, settings, attempts, slot=slot)
         scope.endpoint, scope.seconds = self._endpoint, self.seconds
         scope.before_paying, scope.received = call.reserve, call.received
-        scope.on_close.append(call.release)
+        scope.on_close += [lambda: settle(call), call.release]
         with call_scope(scope):
-            call.planned = planned(self, text, kwargs)
+            call.planned = self._planned(text, kwargs)
             with self._rollout(kwargs, call.planned.calls):
                 try:
                     if not cached:
@@ -254,6 +264,12 @@ class MeteredLM(dspy.LM):
                     scrub(error, self.connection.get("api_key"))
                     hush(error, text)
                     raise
+
+    def _planned(self, text: str, kwargs: Mapping[str, Any]) -> Usage:
+        plan = planned(self, text, kwargs)
+        if self.meter.in_dollars and rates_of(self) is None:
+            return replace(plan, usd=None, unpriced_calls=plan.calls)
+        return plan
 
     @property
     def _endpoint(self) -> str:

@@ -29,10 +29,12 @@ from dspy.lm15 import (
     TransportError,
 )
 
-from valuesim_dspy.bounded import BoundedAsyncTransport, BoundedTransport, allowed, within
+from valuesim_dspy.bounded import allowed, within
 from valuesim_dspy.callscope import Shared, current_call
+from valuesim_dspy.encodable import mended
 from valuesim_dspy.limits import Limits
 from valuesim_dspy.prefixes import marked, takes_marks
+from valuesim_dspy.receipts import WatchedAsyncTransport, WatchedTransport, credible, reading
 from valuesim_dspy.roles import LMRole, is_here
 
 __all__ = ["AsyncNativeEngine", "NativeEngine", "connection_of", "native_engine"]
@@ -109,6 +111,7 @@ class _Native(Shared):
 
     def finished(self, request: Request, response: Response) -> Response:
         """Keep a sample and its price, and count tokens as all providers' are counted."""
+        response = mended(replace(response, usage=credible(response.usage)))
         told, answer = usage_dict(response, self.route.provider), response
         usage = replace(
             response.usage,
@@ -158,7 +161,7 @@ class NativeEngine(_Native):
 
     def __init__(self, *given: Any) -> None:
         super().__init__(*given)
-        transport = BoundedTransport(
+        transport = WatchedTransport(
             seconds=self.role.timeout,
             max_connections=self.limits.in_flight + 8,
             trust_env=self.proxied,
@@ -173,7 +176,8 @@ class NativeEngine(_Native):
         if scope is not None and scope.at < len(scope.samples):
             scope.at += 1
             return scope.samples[scope.at - 1]
-        return self.finished(request, self._engine.complete(self.prepared(request)))
+        with reading():
+            return self.finished(request, self._engine.complete(self.prepared(request)))
 
     def stream(self, request: Request) -> Iterator[Any]:
         """Yield the events of an answer."""
@@ -235,12 +239,13 @@ class AsyncNativeEngine(_Native):
             scope.at += 1
             return scope.samples[scope.at - 1]
         engine = self._engine()
-        try:
-            async with within(allowed(self.role.timeout)):
-                response = await engine.complete(self.prepared(request))
-        except ClientError as error:
-            raise TransportError(str(error)) from error
-        return self.finished(request, response)
+        with reading():
+            try:
+                async with within(allowed(self.role.timeout)):
+                    response = await engine.complete(self.prepared(request))
+            except ClientError as error:
+                raise TransportError(str(error)) from error
+            return self.finished(request, response)
 
     async def stream(self, request: Request) -> AsyncIterator[Any]:
         """Yield the events of an answer."""
@@ -262,7 +267,7 @@ class AsyncNativeEngine(_Native):
                 del self._engines[other]
             if loop not in self._engines:
                 seconds = self.role.timeout
-                transport = BoundedAsyncTransport(
+                transport = WatchedAsyncTransport(
                     max_connections=self.limits.in_flight + 8,
                     connect_timeout=min(10.0, seconds),
                     read_timeout=seconds,

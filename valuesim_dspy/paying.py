@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import dspy
 
-from valuesim_dspy.callscope import CallScope, Reported, is_stopping, predictor_name
+from valuesim_dspy.callscope import CallScope, Reported, is_stopping, is_trial, predictor_name
 from valuesim_dspy.errors import ConfigError, ValueSimError
 from valuesim_dspy.preflight import (
-    dead,
     ends_run,
     explained,
     hush,
     is_fault,
+    is_settled,
     is_unreachable,
     lost,
     scrub,
 )
-from valuesim_dspy.retrying import Attempts, describe_kind
+from valuesim_dspy.retrying import Attempts
+from valuesim_dspy.suspecting import tried
 from valuesim_dspy.throttle import Slot, StoppedError
 from valuesim_dspy.usage import Usage, estimate_tokens, text_of
 
@@ -28,6 +31,8 @@ if TYPE_CHECKING:
     from valuesim_dspy.metered import MeteredLM
 
 
+REFUSALS = 10
+"""Refusals ("too many requests") at least, with answers to others in between, that fail a call."""
 LOST = 2
 """Attempts of one call that find nobody there, after which its last one ends the run."""
 
@@ -59,6 +64,8 @@ class PaidCall:
         slot: Its turn, while an attempt is under way.
         told: Until when the endpoint asked it to wait, where it did.
         got: Samples that came before the last failure.
+        refusals: Attempts that were told "too many requests" while others were answered.
+        seen: What the throttle had counted as answers at the last of these, if there was one.
         lost: Attempts in a row, up to the last one, that found nobody there while the endpoint
             answered no other call.
         answers: What the throttle had counted when the first of these began.
@@ -74,6 +81,8 @@ class PaidCall:
     slot: Slot | None = None
     told: float = 0.0
     got: int = 0
+    refusals: int = 0
+    seen: int | None = None
     lost: int = 0
     answers: int = 0
 
@@ -91,7 +100,7 @@ class PaidCall:
         if throttle is not None and self.slot is None:
             tokens = self.planned.prompt_tokens
             take = throttle.take if self.scope.waits else throttle.offer
-            self.slot = take(tokens, self.told)
+            self.slot = take(tokens, inf if is_trial() else self.told)
             if self.slot is None:
                 raise NoSlotError(tokens)
         if throttle is not None and throttle.answers != self.answers:
@@ -142,19 +151,24 @@ class PaidCall:
         # Before anything is told of it: a server may repeat the key, or what it was asked.
         scrub(error, self.lm.connection.get("api_key"))
         hush(error, self.text)
-        stop = self._stop(error)
+        self.scope.at = 0
+        is_busy = isinstance(error, dspy.LMRateLimitError) and self.slot is not None
+        stop = None if is_busy else self._stop(error)
         if stop is not None:
             self._end(stop, error)
         if len(self.scope.samples) > self.got:
             # Some of several samples came: the others have all their attempts before them.
-            self.got, self.attempts.failed = len(self.scope.samples), 0
-        seconds = self.attempts.again(error)
+            self.got, self.attempts.failed, self.refusals = len(self.scope.samples), 0, 0
+        seconds = self._put_off(error) if is_busy else self.attempts.again(error)
         if seconds is None and self._deserted():
             self._end(lost(self.lm, error, self.lost), error)
         if seconds is not None and self.lm.throttle is not None:
             self.lm.throttle.tried_again()
-        self.scope.at = 0
         return seconds
+
+    async def afailed(self, error: dspy.LMError) -> float | None:
+        """Learn from a failed attempt without blocking the event loop while another is made."""
+        return await asyncio.to_thread(self.failed, error)
 
     def _end(self, stop: ValueSimError, error: dspy.LMError) -> NoReturn:
         if self.lm.throttle is not None:
@@ -165,21 +179,53 @@ class PaidCall:
     def _deserted(self) -> bool:
         """Whether nobody was there, again and again, and nobody answered another call since."""
         throttle, enough = self.lm.throttle, min(LOST, 1 + self.attempts.bound)
-        return throttle is not None and self.lost >= enough and throttle.answers == self.answers
+        is_alone = throttle is not None and throttle.answers == self.answers
+        return is_alone and self.lost >= enough and not is_trial()
+
+    def _put_off(self, error: dspy.LMRateLimitError) -> float | None:
+        """Return the seconds to wait after "too many requests"; None where it is refused for good.
+
+        An attempt counts only where others are answered: it may be this call that is too large.
+        """
+        throttle = self.lm.throttle
+        assert throttle is not None and self.slot is not None
+        seconds = throttle.refused(self.slot, error.retry_after, self.lm.pauses.chance.random())
+        if is_trial():
+            return None
+        if throttle.is_spent():
+            stop = tried(self.lm, error, 0, self._let_go)
+            if stop is not None:
+                self._end(stop, error)
+            return None
+        if throttle.busy.is_picky or throttle.answers != self.seen:
+            self.refusals += self.seen is not None
+        self.seen = throttle.answers
+        most = self.attempts.bound if throttle.busy.is_picky else max(self.attempts.bound, REFUSALS)
+        if self.refusals > most:
+            return None
+        return self.attempts.put_off(seconds)
 
     def _stop(self, error: dspy.LMError) -> ValueSimError | None:
+        """Return the error that ends the run, where this one tells that all others would fail."""
         throttle = self.lm.throttle
-        if throttle is None:
+        if throttle is None or is_trial():
             return None
         self.lost = self.lost + 1 if is_unreachable(error) else 0
-        ends = ends_run(error)
-        if ends or (ends is None and throttle.denied()):
+        if is_settled(error):
             return explained(self.lm, error)
-        if isinstance(error, dspy.LMRateLimitError) and self.slot is not None:
-            throttle.refused(self.slot, error.retry_after)
-        if is_fault(error) and throttle.failed():
-            return dead(self.lm, describe_kind(error), throttle.patience)
-        return None
+        ends, patience = ends_run(error), throttle.patience
+        if ends is False:
+            is_due = is_fault(error) and throttle.failed()
+        else:
+            is_due = throttle.denied(is_sure=ends is True)
+        return tried(self.lm, error, patience, self._let_go) if is_due else None
+
+    def _let_go(self) -> None:
+        """Give back the turn, and the place in the budget where nothing came that is paid."""
+        self.rest()
+        if self.reserved and not self.scope.samples and not getattr(self.scope, "unread", ()):
+            self.lm.meter.release(self.planned)
+            self.reserved = False
 
     def answered(self, outputs: Any) -> Any:
         """Count the call and hand its outputs on."""

@@ -13,23 +13,15 @@ from sqlalchemy import Connection, func, select, update
 from valuesim_dspy.case import Case, Profile, plain_text
 from valuesim_dspy.errors import ConfigError, MissingDataError
 from valuesim_dspy.fidelity import backstory_fidelity
-from valuesim_dspy.forgetting import export_person, forget_person, forget_question, person_row
+from valuesim_dspy.forgetting import ALL, Forgotten, export_person, forget, person_row
 from valuesim_dspy.modules import BackstoryWriter
-from valuesim_dspy.observing import add_answer, add_question, code_of, moment, new_number
+from valuesim_dspy.observing import add_answer, add_observed, moment, new_number
 from valuesim_dspy.people_store import PeopleStore
 from valuesim_dspy.people_tables import ANSWERS, PEOPLE, REVISIONS, WRITTEN_FROM
-from valuesim_dspy.remembering import (
-    Kept,
-    Revision,
-    hidden_by,
-    read_kept,
-    recall,
-)
+from valuesim_dspy.remembering import Kept, Revision, hidden_by, read_kept, recall
 from valuesim_dspy.revising import BackstoryReviser
 from valuesim_dspy.survey.codebook import Codebook, Question, load_codebook
 from valuesim_dspy.survey.facts import Fact
-
-ALL = "all"
 
 
 class People:
@@ -166,10 +158,12 @@ class Person:
             question: A question of the codebook, or one's own.
             answer: A code, or an option's label.
             source: Where it comes from.
-            time: When it was given, ISO 8601; now by default.
+            time: When it was given, ISO 8601; now by default, and never before the last answer
+                to the question, whatever the clock says.
 
         Raises:
-            ConfigError: The answer is none of the options, or the time is none.
+            ConfigError: The answer is none of the options, the time is none, or another question
+                was answered under the id.
             UnknownQuestionError: The codebook has no such question.
             MissingDataError: The person was forgotten.
         """
@@ -187,11 +181,7 @@ class Person:
     ) -> int:
         """As `observe`, as part of a transaction; return the number of what was added."""
         kept = read_kept(db, self.key, self._people.codebook)
-        asked = kept.asked(question)
-        code, when = code_of(asked, answer), moment(time)
-        if asked.id not in kept.codebook.questions:
-            add_question(db, self.key, asked)
-        return add_answer(db, self.key, asked.id, code, when, source, in_profile=False)
+        return add_observed(db, kept, question, answer, source=source, time=time)
 
     def agree(self) -> None:
         """Note that the person agreed, now."""
@@ -205,6 +195,7 @@ class Person:
 
         Raises:
             UnknownQuestionError: The codebook has no such question.
+            ConfigError: Another question was answered under its id.
             MissingDataError: The person was forgotten.
         """
         kept = self.kept
@@ -259,26 +250,32 @@ class Person:
                 db.execute(WRITTEN_FROM.insert(), links)
             return read_kept(db, self.key, self._people.codebook).revisions[-1]
 
-    def forget(self, what: str = ALL) -> None:
-        """Delete a question's answers and guesses, and stories made from them; or everything.
+    def forget(self, what: str = ALL) -> Forgotten:
+        """Delete answers and guesses of questions, and stories made from them; or everything.
 
         In an SQLite file the bytes are overwritten and the file is written anew. Another
         database deletes the rows; when it gives up their bytes is its own affair.
 
         Args:
-            what: A question's id, or "all".
+            what: "all", or ids of questions, and ranges of the codebook's: "Q57,Q60-Q63".
+
+        Returns:
+            How much was deleted.
 
         Raises:
+            MissingDataError: Nothing is kept of a question or a range that is named, or of the
+                person; then nothing is deleted.
+            UnknownQuestionError: Neither person nor codebook has such a question.
             ValueSimError: Another process holds the file, so that old bytes are still in it.
         """
         with self.store.deleting() as db:
-            if what == ALL:
-                forget_person(db, self.key)
-            else:
-                forget_question(db, self.key, what)
+            return forget(db, self.key, self._people.codebook, what)
 
     def export(self) -> str:
-        """Return everything that is kept of the person, as JSON."""
+        """Return everything that is kept of the person, as JSON.
+
+        Of a guess at what was not answered yet it is said that it is there, and not what it is.
+        """
         with self.store.changing() as db:
             found = export_person(db, self.key)
         if found is None:

@@ -97,7 +97,9 @@ class PeopleStore:
 
     def key(self, id: str) -> str:
         """Return the salted hash under which a person is kept: 12 hex digits; the id is not."""
-        return hashlib.sha256(f"{self._salt}\0{id}".encode()).hexdigest()[:12]
+        # A name from a command line may hold bytes that are no text; it is a name all the same.
+        told = f"{self._salt}\0{id}".encode("utf-8", "surrogatepass")
+        return hashlib.sha256(told).hexdigest()[:12]
 
     @contextmanager
     def changing(self) -> Iterator[Connection]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from sqlalchemy import (
     Boolean,
     Column,
@@ -13,6 +15,10 @@ from sqlalchemy import (
     Table,
     Text,
 )
+
+from valuesim_dspy.errors import ConfigError
+from valuesim_dspy.free_text import plain_text
+from valuesim_dspy.survey.codebook import Question
 
 SCHEMA = MetaData()
 
@@ -44,7 +50,7 @@ QUESTIONS = Table(
     Column("id", String(64), primary_key=True),
     Column("definition", Text, nullable=False),
 )
-"""Questions that are none of the codebook's, as JSON."""
+"""Questions that are none of the codebook's, as JSON; see `definition_of`."""
 ANSWERS = Table(
     "answers",
     SCHEMA,
@@ -93,3 +99,54 @@ GUESSES = Table(
     sqlite_autoincrement=True,
 )
 """Guesses committed before the answer was known; `codes` is JSON, `answer` the truth."""
+OPEN, ANSWERED, UNKNOWN, WITHDRAWN = "open", "answered", "unknown", "withdrawn"
+"""A guess waits for the answer; the answer came; the person does not know; was not to be asked."""
+SETTLED = (ANSWERED, UNKNOWN)
+"""Outcomes after which a question is not asked again."""
+
+
+def definition_of(question: Question) -> dict[str, object]:
+    """Return what is kept of a question that is none of the codebook's; its text made plain."""
+    return {
+        "text": plain_text(question.text),
+        "options": {str(option.code): plain_text(option.label) for option in question.options},
+        "scale_kind": question.scale_kind,
+        "order": list(question.order),
+    }
+
+
+def question_from(id: str, definition: Mapping[str, object]) -> Question:
+    """Return a person's own question; see `definition_of`."""
+    options = dict(definition["options"])  # type: ignore[call-overload]
+    return Question(
+        str(definition["text"]),
+        {int(code): str(label) for code, label in options.items()},
+        id=id,
+        scale_kind=str(definition["scale_kind"]),
+        order=tuple(definition["order"]),  # type: ignore[arg-type]
+    )
+
+
+def found_among(questions: Mapping[str, Question], wanted: str | Question) -> Question | None:
+    """Return which of a person's own questions is meant, by their ids; None where none is.
+
+    Stores of before options were part of a default id know a question by its `former_id`.
+
+    Raises:
+        ConfigError: The id stands for a question of another text or other options.
+    """
+    if isinstance(wanted, str):
+        olds = (old for old in questions.values() if old.id == old.former_id)
+        return questions.get(wanted) or next((o for o in olds if o.default_id == wanted), None)
+    definition = definition_of(wanted)
+    by_default = (wanted.former_id,) if wanted.id == wanted.default_id else ()
+    for kept in (questions.get(id) for id in (wanted.id, *by_default)):
+        if kept is not None and definition_of(kept) == definition:
+            return kept
+    if wanted.id in questions:
+        raise ConfigError(
+            "another question was answered under this id: give this one an id of its own, or "
+            "forget that one",
+            key=plain_text(wanted.id),
+        )
+    return None

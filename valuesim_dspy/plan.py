@@ -14,11 +14,12 @@ from pydantic import Field, field_validator, model_validator
 
 from valuesim_dspy.asked import Asked
 from valuesim_dspy.errors import ConfigError, MissingDataError
-from valuesim_dspy.hiding import Hide, digest_of, views_of
-from valuesim_dspy.loading import load_program
+from valuesim_dspy.hiding import Hide, views_of
+from valuesim_dspy.loading import load_program, program_of
 from valuesim_dspy.peers import PeerIndex
 from valuesim_dspy.program import VARIANTS, ValueSim
 from valuesim_dspy.roles import LMRole, Settings
+from valuesim_dspy.state import model_arguments as model_arguments
 from valuesim_dspy.state import parts_of
 from valuesim_dspy.survey.codebook import Codebook, Question
 from valuesim_dspy.survey.exporting import select_questions
@@ -128,37 +129,29 @@ class Opened(Asked):
         self.plan = plan
 
     def arguments(self) -> dict[str, Any]:
-        """Return everything that decides the answers, as plain values without secrets or paths."""
+        """Return everything that decides the answers, as plain values without secrets or paths.
+
+        The seed is there where something was drawn by it: people, or those who are similar.
+        """
         plan = self.plan
+        is_drawn = plan.sample is not None or self.peer_digest
         return {
             **super().arguments(),
             "program": str(getattr(self.program, "variant", type(self.program).__name__)),
             **model_arguments(plan.lm),
             "sample": plan.sample,
-            "seed": plan.seed,
+            **({"seed": plan.seed} if is_drawn else {}),
             "countries": ",".join(plan.countries),
             "together": plan.together,
         }
 
 
-def model_arguments(role: LMRole) -> dict[str, Any]:
-    """Return what decides a model's answers: its name and how it samples.
-
-    Not its address: on a cluster a server comes back at another one, and nodes have their own. Nor
-    its context: a larger one leaves answers as they are, but for replies that a small one cut
-    short (backstories, several answers together).
-    """
-    return {
-        "model": role.model,
-        "temperature": role.temperature,
-        "max_tokens": role.max_tokens,
-        "enforce_choices": role.enforce_choices,
-        "extra": digest_of(role.extra) if role.extra else "",
-    }
-
-
-def open_plan(plan: Plan) -> Opened:
+def open_plan(plan: Plan, files: Mapping[str, str] | None = None) -> Opened:
     """Read the survey, load the program, draw the people.
+
+    Args:
+        plan: What is planned.
+        files: What the files of the program hold, by name, where they were read already.
 
     Raises:
         ConfigError: Nothing is asked, nobody is there, or nothing would be known of anybody.
@@ -173,7 +166,11 @@ def open_plan(plan: Plan) -> Opened:
         raise ConfigError("name questions of the codebook, or give your own", key="questions")
     respondents = read_respondents(plan.survey, codebook=codebook)
     positions = draw(respondents, sample=plan.sample, seed=plan.seed, countries=plan.countries)
-    program = _program(plan, codebook, questions)
+    program: Any
+    if files:
+        program = program_of(files, Path(plan.program), codebook=codebook)
+    else:
+        program = _program(plan, codebook, questions)
     bind_peers(program, respondents, plan.seed)
     return Opened(plan, program, respondents, positions, questions)
 
@@ -251,8 +248,9 @@ def _group(
     if name not in groups[kind]:
         alike = [known for known in groups[kind] if name and name in known]
         alike = alike or get_close_matches(name, groups[kind])
-        hint = f"; did you mean {', '.join(alike[:5])}?" if alike else ""
-        raise ConfigError(f"the codebook has no {kind} {name!r}{hint}", key="--questions")
+        told, end = ("did you mean", "?") if alike else ("it has", "")
+        told = f"{told} {', '.join(alike[:5] or groups[kind])}{end}"
+        raise ConfigError(f"the codebook has no {kind} {name!r}; {told}", key="--questions")
     return groups[kind][name]
 
 

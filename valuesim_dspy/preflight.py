@@ -6,7 +6,7 @@ import logging
 import re
 import socket
 from collections.abc import Collection, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -14,6 +14,7 @@ import dspy
 from dspy._vendor.lm15.transports import ConnectError
 from dspy.utils.exceptions import AdapterParseError
 
+from valuesim_dspy.callscope import on_trial
 from valuesim_dspy.errors import (
     BudgetExceededError,
     ConfigError,
@@ -142,9 +143,8 @@ def preflight(lm: MeteredLM) -> None:
     """
     if lm.in_process:
         return
-    trial = lm.copy(num_retries=0, timeout=min(lm.role.timeout, TRIAL_SECONDS))
     try:
-        said = trial("Reply with the word ready.", cache=False)
+        said = say_ready(lm, retries=0, seconds=TRIAL_SECONDS)
     except dspy.LMRateLimitError as error:
         logger.warning("%s: %s", lm.name, describe_error(error))
     except dspy.LMError as error:
@@ -154,17 +154,39 @@ def preflight(lm: MeteredLM) -> None:
             raise ConfigError(_NO_MODEL.format(lm.role.host, "an empty answer"), key=lm.name)
 
 
+def say_ready(lm: MeteredLM, *, retries: int, seconds: float) -> Any:
+    """Make one tiny call that tells of nobody, and return what is said.
+
+    Args:
+        lm: The model.
+        retries: How often it is tried again, where that may help.
+        seconds: The most time that an attempt takes, unless the model is one that is known to
+            be slow: one with a longer time limit than usual.
+    """
+    usual, given = type(lm.role).model_fields["timeout"].default, lm.role.timeout
+    trial = lm.copy(num_retries=retries, timeout=given if given > usual else min(given, seconds))
+    # No predictor asks this, also where one is under way.
+    with on_trial(), dspy.context(caller_modules=[]):
+        return trial("Reply with the word ready.", cache=False)
+
+
 _NO_MODEL = "{} does not answer as a model should ({}); check api_base and the model's name"
 
 
+def is_settled(error: Exception) -> bool:
+    """Whether nothing but the account decides: there is no key, or what was paid for is used up."""
+    is_billing = isinstance(error, dspy.LMBillingError) and error.status == 429
+    return isinstance(error, dspy.LMNotConfiguredError) or is_billing
+
+
 def ends_run(error: Exception) -> bool | None:
-    """Whether every other call would end as this one did.
+    """Whether every other call would end as this one did, as far as an error tells.
 
     Returns:
-        True for a key that is absent or refused and an unknown model; None for what may be one
-        prompt's as well: forbidden, not found, not paid for. False for everything else.
+        True for a key that is absent or refused and an unknown model; None for what is one
+        prompt's more often: forbidden, not found, not paid for. False for everything else.
     """
-    if isinstance(error, dspy.LMNotConfiguredError | dspy.LMUnsupportedModelError):
+    if is_settled(error) or isinstance(error, dspy.LMUnsupportedModelError):
         return True
     status = getattr(error, "status", None)
     if status == 401:

@@ -11,7 +11,15 @@ from sqlalchemy import Connection, select
 
 from valuesim_dspy.case import HistoryItem, Profile, plain_text
 from valuesim_dspy.errors import MissingDataError, ProgramStateError, SurveyDataError
-from valuesim_dspy.people_tables import ANSWERS, PEOPLE, QUESTIONS, REVISIONS, WRITTEN_FROM
+from valuesim_dspy.people_tables import (
+    ANSWERS,
+    PEOPLE,
+    QUESTIONS,
+    REVISIONS,
+    WRITTEN_FROM,
+    found_among,
+    question_from,
+)
 from valuesim_dspy.survey.codebook import Codebook, Question
 from valuesim_dspy.survey.facts import Fact, make_fact
 
@@ -84,10 +92,15 @@ class Kept:
 
         Raises:
             UnknownQuestionError: Neither codebook nor person has it.
+            ConfigError: The person answered another question under this id.
         """
-        if isinstance(question, Question):
-            return self.question(question.id) or question
-        return self.question(question) or self.codebook[question]
+        id = question.id if isinstance(question, Question) else question
+        if id in self.codebook.questions:
+            return self.codebook[id]
+        kept = found_among(self.questions, question)
+        if kept is None:
+            return question if isinstance(question, Question) else self.codebook[question]
+        return kept
 
     def facts(self, answers: Iterable[KeptAnswer]) -> list[Fact]:
         """Return the facts of answers, in order; those that are none are left out."""
@@ -252,28 +265,6 @@ def _text(value: object) -> str:
 def _own_questions(db: Connection, key: str) -> dict[str, Question]:
     rows = db.execute(select(QUESTIONS).where(QUESTIONS.c.person == key)).mappings()
     return {row["id"]: question_from(row["id"], json.loads(row["definition"])) for row in rows}
-
-
-def question_from(id: str, definition: Mapping[str, object]) -> Question:
-    """Return a person's own question; see `definition_of`."""
-    options = dict(definition["options"])  # type: ignore[call-overload]
-    return Question(
-        str(definition["text"]),
-        {int(code): str(label) for code, label in options.items()},
-        id=id,
-        scale_kind=str(definition["scale_kind"]),
-        order=tuple(definition["order"]),  # type: ignore[arg-type]
-    )
-
-
-def definition_of(question: Question) -> dict[str, object]:
-    """Return what is kept of a question that is none of the codebook's; its text made plain."""
-    return {
-        "text": plain_text(question.text),
-        "options": {str(option.code): plain_text(option.label) for option in question.options},
-        "scale_kind": question.scale_kind,
-        "order": list(question.order),
-    }
 
 
 def _revisions(db: Connection, key: str) -> tuple[Revision, ...]:

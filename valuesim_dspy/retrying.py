@@ -91,6 +91,11 @@ class Attempts:
         )
         return seconds
 
+    def put_off(self, seconds: float) -> float:
+        """Log that a call waits, which is none of its attempts, and return the seconds."""
+        logger.info("%s: too many requests, the next attempt in %.1f s", self.name, seconds)
+        return seconds
+
 
 def sleep(seconds: float) -> None:
     """Sleep, unless the run is stopped.

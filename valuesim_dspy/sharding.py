@@ -47,7 +47,7 @@ def parse_shard(text: str) -> Shard:
 def journal_path(out: Path, shard: Shard | None = None) -> Path:
     """Return the file of an output's journal, or of one part's."""
     part = f".{shard.index}-of-{shard.of}" if shard is not None else ""
-    return out.with_name(f"{out.name}{part}.journal")
+    return out.parent / f"{out.name}{part}.journal"
 
 
 def open_all(out: Path) -> list[Journal]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
@@ -17,13 +17,15 @@ from valuesim_dspy.asked import Asked, Listed, Row, same_question
 from valuesim_dspy.cache import ResponseCache
 from valuesim_dspy.case import Case, Profile
 from valuesim_dspy.errors import ConfigError
-from valuesim_dspy.hiding import Hide, digest_of, views_of
+from valuesim_dspy.estimating import Fitting
+from valuesim_dspy.hiding import Hide, views_of
 from valuesim_dspy.journal import Journal
 from valuesim_dspy.lm import MeteredLM, require_consent
 from valuesim_dspy.loop import stream_cases, threads_for
 from valuesim_dspy.outcomes import Outcome, outcomes_frame
-from valuesim_dspy.plan import bind_peers, choose_questions, model_arguments, program_named
-from valuesim_dspy.roles import Endpoint, is_secret_name, without_user
+from valuesim_dspy.plan import bind_peers, choose_questions, program_named
+from valuesim_dspy.roles import Endpoint, without_user
+from valuesim_dspy.state import ADDRESSES, model_of, own_arguments
 from valuesim_dspy.store import cache_location
 from valuesim_dspy.survey.codebook import Codebook, Question, load_codebook
 from valuesim_dspy.survey.respondents import Respondents
@@ -32,8 +34,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["run_rows", "simulate", "write_answers"]
-
-_ADDRESSES = ("api_base", "base_url")
 
 
 class Rows(Protocol):
@@ -172,13 +172,13 @@ def simulate(
         if journal is None:
             kept: _Memory | Journal = _Memory()
         else:
-            arguments = {**rows.arguments(), **_model(lm)}
+            arguments = {**rows.arguments(), **model_of(lm), **own_arguments(rows.program)}
             kept = stack.enter_context(Journal.open(journal, arguments, rows.total))
         if not isinstance(vars(dspy).get("cache"), ResponseCache):
             stack.enter_context(ResponseCache(cache_location()).installed())
         stack.enter_context(dspy.context(lm=lm))
         metered = lm if isinstance(lm, MeteredLM) else None
-        run_rows(rows, kept, lm=metered, threads=threads, on_outcome=on_outcome)
+        run_rows(Fitting(rows), kept, lm=metered, threads=threads, on_outcome=on_outcome)
         return outcomes_frame([outcome for _, outcome in kept.outcomes()])
 
 
@@ -273,7 +273,7 @@ def _endpoint(lm: Any) -> Endpoint:
     if isinstance(lm, MeteredLM):
         return lm.role
     given = getattr(lm, "kwargs", {})
-    address = next((given[name] for name in _ADDRESSES if given.get(name)), None)
+    address = next((given[name] for name in ADDRESSES if given.get(name)), None)
     try:
         return Endpoint(model=str(lm.model), api_base=address and without_user(str(address)))
     except ValidationError:
@@ -286,11 +286,3 @@ def _real_people(rows: Asked | Listed) -> int:
         return 0 if rows.respondents.synthetic else len(rows.respondents)
     real = [who for who in rows.profiles if not (who.synthetic or who.known.startswith("own"))]
     return len({who.key for who in real})
-
-
-def _model(lm: Any) -> Mapping[str, Any]:
-    if isinstance(lm, MeteredLM):
-        return model_arguments(lm.role)
-    given = getattr(lm, "kwargs", {}).items()
-    settings = {k: v for k, v in given if not is_secret_name(k) and k not in _ADDRESSES}
-    return {"model": str(getattr(lm, "model", "")), "settings": digest_of(settings)}

@@ -181,7 +181,7 @@ def run_merge(args: argparse.Namespace) -> None:
     """
     from contextlib import ExitStack
 
-    from valuesim_dspy.answers_file import check_merged, check_output, unlabelled, write_answers
+    from valuesim_dspy.answers_file import check_output, unlabelled, write_answers
     from valuesim_dspy.sharding import open_all, status_lines
     from valuesim_dspy.survey.own_wording import open_codebook
 
@@ -190,7 +190,6 @@ def run_merge(args: argparse.Namespace) -> None:
     codebook = open_codebook(args.codebook or "wvs7", args.wording) if named else None
     with ExitStack() as stack:
         journals = open_all(args.out)
-        check_merged(args.out)
         for journal in journals:
             stack.enter_context(journal)
         write_answers(journals, args.out, codebook=codebook)

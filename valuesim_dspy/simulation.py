@@ -31,7 +31,7 @@ from valuesim_dspy.loop import STOPS
 from valuesim_dspy.modules import asked_again
 from valuesim_dspy.outcomes import Outcome
 from valuesim_dspy.plan import Opened, Plan, compiled_on, open_plan
-from valuesim_dspy.progress import Progress
+from valuesim_dspy.progress import Progress, traffic_of
 from valuesim_dspy.sharding import check_beside, journal_path, left_line, status_lines
 from valuesim_dspy.simulate import run_rows
 from valuesim_dspy.store import cache_location
@@ -187,7 +187,7 @@ def _ask(simulation: Simulation, opened: Opened, journal: Journal, work: _Work, 
     told, start = _Told(Meter("task_lm", budget=budget, recent=RECENT)), time.monotonic()
     stop: BaseException | None = None
     try:
-        with Progress("simulating", work.rows) as progress:
+        with Progress("simulating", work.rows, told.traffic) as progress:
             told.step = progress.step
             ask = _ask_here if simulation.workers is None else _ask_ray
             ask(simulation, opened, journal, work, told)
@@ -220,6 +220,9 @@ class _Told:
     def outcome(self, _: Outcome) -> None:
         self.step()
         self.rows += 1
+
+    def traffic(self) -> str:
+        return traffic_of(self.lm if isinstance(self.lm, MeteredLM) else None)
 
     def lines(self, seconds: float, since: str = "") -> list[str]:
         """Return calls, tokens and money, how much of the prompts repeats, and the pace."""
@@ -261,14 +264,13 @@ def _ask_ray(
     from valuesim_dspy.ray_engine import Traffic, run_on_ray
 
     told.lm = traffic = Traffic()
-    if work.again:
-        journal.drop(AGAIN)
     run_on_ray(
         simulation.plan,
         opened,
         journal,
         workers=simulation.workers or None,
         limits=simulation.config.limits,
+        again=AGAIN if work.again else (),
         on_outcome=told.outcome,
         meter=told.meter,
         traffic=traffic,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,15 @@ from valuesim_dspy.ensemble import Ensemble
 from valuesim_dspy.errors import MissingDataError, ProgramStateError
 from valuesim_dspy.finding import MANIFEST_FILE
 from valuesim_dspy.hiding import digest_of
+from valuesim_dspy.lm import MeteredLM
+from valuesim_dspy.roles import LMRole, is_secret_name
 from valuesim_dspy.trust import check_learned
 
 PROGRAM_FILE = "program.json"
 _STATE_KEYS = {"traces", "train", "demos", "signature", "lm"}
 _FIELD_KEYS = {"prefix", "description"}
+ADDRESSES = ("api_base", "base_url")
+"""Settings of a language model that say where it is."""
 
 
 def parts_of(program: Any) -> tuple[Any, ...]:
@@ -50,6 +55,45 @@ def program_digest(program: dspy.Module) -> str:
     kinds = [_kind(part) for part in parts_of(program)]
     bound = _plain_in(_bound_to(program))
     return digest_of([kinds, getattr(program, "variant", ""), told, bound, state_of(program)])
+
+
+def model_arguments(role: LMRole) -> dict[str, Any]:
+    """Return what decides a model's answers: its name and how it samples.
+
+    Not its address: on a cluster a server comes back at another one, and nodes have their own. Nor
+    its context: a larger one leaves answers as they are, but for replies that a small one cut
+    short (backstories, several answers together).
+    """
+    return {
+        "model": role.model,
+        "temperature": role.temperature,
+        "max_tokens": role.max_tokens,
+        "enforce_choices": role.enforce_choices,
+        "extra": digest_of(role.extra) if role.extra else "",
+    }
+
+
+def model_of(lm: Any) -> Mapping[str, Any]:
+    """Return what decides the answers of a language model of any kind, without what is secret."""
+    if isinstance(lm, MeteredLM):
+        return model_arguments(lm.role)
+    given = getattr(lm, "kwargs", {}).items()
+    settings = {k: v for k, v in given if not is_secret_name(k) and k not in ADDRESSES}
+    return {"model": str(getattr(lm, "model", "")), "settings": digest_of(settings)}
+
+
+def own_arguments(program: dspy.Module) -> dict[str, str]:
+    """Return what else decides answers where it was set: models of predictors, an adapter."""
+    own = {name: each.lm for name, each in program.named_predictors() if each.lm is not None}
+    told = [
+        f"{name} {getattr(lm, 'model', '')} {digest_of(model_of(lm))}" for name, lm in own.items()
+    ]
+    models = ", ".join(told)
+    adapter = dspy.settings.adapter
+    return {
+        **({"own_models": models} if models else {}),
+        **({"adapter": _kind(adapter)} if adapter is not None else {}),
+    }
 
 
 def _kind(module: Any) -> str:

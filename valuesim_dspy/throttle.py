@@ -1,4 +1,4 @@
-"""Who may call now: calls in flight, calls and tokens a minute, and when an endpoint is dead."""
+"""Who may call now: calls in flight, calls and tokens a minute, and when all have to wait."""
 
 from __future__ import annotations
 
@@ -8,63 +8,25 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from math import inf
 from typing import Any
 
-from valuesim_dspy.callscope import Shared, is_stopping
-from valuesim_dspy.errors import ConfigError, ValueSimError
+from valuesim_dspy.callscope import Shared, is_stopping, is_trial
+from valuesim_dspy.callscope import StoppedError as StoppedError
+from valuesim_dspy.errors import ValueSimError
+from valuesim_dspy.faults import FAILURES, NAP, Busy, Faults, Trials
+from valuesim_dspy.faults import PATIENCE as PATIENCE
 from valuesim_dspy.limits import Bucket, Limits
+from valuesim_dspy.turns import Slot as Slot
+from valuesim_dspy.turns import Waiter
 
 logger = logging.getLogger(__name__)
 
-NAP = 1.0
-"""Seconds after which a waiting call looks up whether its run was stopped."""
-PATIENCE = 60.0
-"""The most seconds that a server's retry-after is honoured."""
 SLOW = 4.0
 """How many times slower than usual answers come when an endpoint counts as overloaded."""
 SLOWEST = 1.0
 """Seconds that an answer may always take without counting as slow."""
-FAILURES = 20
-"""Failed attempts in a row, at least, after which an endpoint counts as dead."""
-DENIALS = 3
-"""Denials in a row after which the endpoint denies everything, and not one prompt."""
-
-
-class StoppedError(ConfigError):
-    """The run that a waiting call belongs to was stopped: nothing more is paid for it."""
-
-
-@dataclass(eq=False)
-class Slot:
-    """The right to have one call under way.
-
-    Attributes:
-        tokens: What the call was expected to take when it started.
-        since: When it started, by the throttle's clock, in seconds.
-        told: Until when the endpoint asked it to wait, where it did.
-    """
-
-    tokens: int
-    since: float
-    told: float = 0.0
-
-
-@dataclass(eq=False)
-class _Waiter:
-    tokens: int
-    told: float
-    wake: Callable[[], Any]
-    since: float
-    slot: Slot | None = None
-    error: ValueSimError | None = None
-
-    def granted(self) -> Slot:
-        if self.error is not None:
-            raise _twin(self.error)
-        assert self.slot is not None
-        return self.slot
 
 
 class Throttle(Shared):
@@ -85,6 +47,8 @@ class Throttle(Shared):
         refusals: How often the endpoint answered "too many requests", also where no retry came.
         retries: How often a failed call was tried again, after whatever failure.
         answers: Attempts that were answered.
+        busy: How long an endpoint is left alone that answers "too many requests".
+        trials: Who tries an endpoint that may be dead.
     """
 
     def __init__(self, limits: Limits, clock: Callable[[], float] = time.monotonic) -> None:
@@ -97,8 +61,8 @@ class Throttle(Shared):
         self._calls = Bucket(limits.calls_per_minute, now)
         self._tokens = Bucket(limits.tokens_per_minute, now)
         self._usual = self._recent = 0.0
-        self._failures = self._denials = 0
-        self._queue: deque[_Waiter] = deque()
+        self.busy, self.trials, self._faults, self._barred = Busy(), Trials(), Faults(), False
+        self._queue: deque[Waiter] = deque()
         self._lock = threading.Lock()
 
     @property
@@ -108,7 +72,7 @@ class Throttle(Shared):
 
     @property
     def patience(self) -> int:
-        """Failed attempts in a row that an endpoint is allowed: all under way may fail twice."""
+        """Failed attempts in a row before a first trial: all under way may fail twice."""
         return max(FAILURES, 2 * min(self.limits.in_flight, self.peak))
 
     def delay(self, tokens: int = 0) -> float:
@@ -121,7 +85,7 @@ class Throttle(Shared):
 
         Args:
             tokens: What the call will take, as far as known.
-            told: Until when the endpoint asked this call to wait; it did.
+            told: Until when the endpoint asked this call to wait; it did. Infinite for a trial.
 
         Raises:
             StoppedError: The run was stopped.
@@ -166,41 +130,79 @@ class Throttle(Shared):
     def give_back(self, slot: Slot, used: int | None = None, calls: int = 1) -> None:
         """End what took so many calls and tokens; None for tokens where it was not answered."""
         with self._lock:
+            now = self.clock()
             self.under_way -= 1
-            self._calls.spend(calls - 1)
-            if used is not None:
-                self._tokens.spend(used - slot.tokens)
+            if calls > 1:
+                self._calls.spend(calls - 1, now)
+            if used is not None and slot.spent is not None:
+                self._tokens.correct(slot.spent, used, now)
             self._hand_out()
 
     def succeeded(self, slot: Slot) -> None:
         """Learn that an attempt was answered."""
         with self._lock:
             now = self.clock()
-            self._failures = self._denials = 0
+            if not is_trial():
+                self._faults.answered()
+                self.busy.answered()
             self._allowed = min(self.limits.in_flight, self._allowed + 1 / self._allowed)
             self._feel(now - slot.since, slot, now)
             self._hand_out()
 
-    def refused(self, slot: Slot, retry_after: float | None) -> None:
-        """Learn that an attempt was told "too many requests", and to wait so many seconds."""
+    def refused(self, slot: Slot, retry_after: float | None, chance: float = 1.0) -> float:
+        """Learn that an attempt was told "too many requests"; return the seconds until the next.
+
+        Args:
+            slot: Its turn.
+            retry_after: Seconds that the endpoint asks for, if it says so; all calls wait.
+            chance: A random number, 0 to 1.
+        """
         with self._lock:
             now = self.clock()
             self.refusals += 1
-            self._reduce(0.5, slot, now)
-            slot.told = now + min(max(0.0, retry_after or 0.0), PATIENCE)
-            self._not_before = max(self._not_before, slot.told)
+            is_new = self._reduce(0.5, slot, now) or not self.busy.rounds
+            hint = None if retry_after is None else min(max(0.0, retry_after), PATIENCE)
+            waits = is_new and not is_trial()
+            seconds = self.busy.wait(hint, chance, now) if waits else hint or 0.0
+            slot.told = self._not_before = max(self._not_before, now + seconds)
+            return slot.told - now
+
+    def is_spent(self) -> bool:
+        """Whether the endpoint answered nothing but "too many requests" for too long."""
+        with self._lock:
+            return self.busy.is_over(self.clock())
 
     def failed(self) -> bool:
-        """Count a failed attempt; return whether the endpoint now counts as dead."""
+        """Count a failed attempt; return whether the endpoint is to be tried."""
         with self._lock:
-            self._failures += 1
-            return self._failures >= self.patience
+            return self._faults.failed(self.patience)
 
-    def denied(self) -> bool:
-        """Count an attempt that was denied what others got; return whether all are by now."""
+    def denied(self, *, is_sure: bool = False) -> bool:
+        """Count an attempt that was denied what others may get; return whether to try that.
+
+        Args:
+            is_sure: Whether it is hardly ever one prompt that is denied this.
+        """
         with self._lock:
-            self._denials += 1
-            return self.answers == 0 or self._denials >= DENIALS
+            return self._faults.denied(is_sure=is_sure or self.answers == 0)
+
+    def refuted(self) -> None:
+        """Learn that a trial was answered: what failed or was refused is what was asked."""
+        with self._lock:
+            self._faults.refuted()
+            self.busy.refuted()
+            self._not_before = self.clock()
+
+    @contextlib.contextmanager
+    def barred(self) -> Iterator[None]:
+        """Let no call start but a trial, so that few more are made of an endpoint that is dead."""
+        self._barred = True
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._barred = False
+                self._hand_out()
 
     def tried_again(self) -> None:
         """Count a retry."""
@@ -212,17 +214,17 @@ class Throttle(Shared):
         with self._lock:
             for waiter in self._queue:
                 waiter.error = error
-                waiter.wake()
+                waiter.woken()
             self._queue.clear()
 
-    def _join(self, tokens: int, told: float, wake: Callable[[], Any]) -> _Waiter:
+    def _join(self, tokens: int, told: float, wake: Callable[[], Any]) -> Waiter:
         with self._lock:
-            waiter = _Waiter(tokens, told, wake, self.clock())
-            self._queue.append(waiter)
+            waiter = Waiter(tokens, told, wake, self.clock())
+            (self._queue.appendleft if is_trial() else self._queue.append)(waiter)
             self._hand_out()
         return waiter
 
-    def _leave(self, waiter: _Waiter) -> None:
+    def _leave(self, waiter: Waiter) -> None:
         with self._lock:
             if waiter.slot is not None:
                 self.under_way -= 1
@@ -230,7 +232,7 @@ class Throttle(Shared):
                 self._queue.remove(waiter)
             self._hand_out()
 
-    def _nap(self, waiter: _Waiter) -> float | None:
+    def _nap(self, waiter: Waiter) -> float | None:
         """Return how long a call may sleep before it looks again; None when it need not."""
         if is_stopping():
             raise StoppedError("the run was stopped before this call was made")
@@ -244,32 +246,36 @@ class Throttle(Shared):
 
     def _delay(self, tokens: int, told: float = 0.0) -> float:
         if self.under_way >= self.limit:
-            return float("inf")
+            return inf
+        if self._barred and told < inf:
+            return inf
         now = self.clock()
         held = self._not_before - now if self._not_before > told else 0.0
         return max(0.0, held, self._calls.wait(1, now), self._tokens.wait(tokens, now))
 
-    def _hand_out(self, asking: _Waiter | None = None) -> None:
+    def _hand_out(self, asking: Waiter | None = None) -> None:
         handed = False
         while self._queue:
             waiter = self._queue[0]
             if self._delay(waiter.tokens, waiter.told) > 0:
                 break
             self._queue.popleft()
-            waiter.slot = self._start(waiter.tokens)
-            self.waited += waiter.slot.since - waiter.since
-            waiter.wake()
-            handed = True
+            if waiter.woken():
+                waiter.slot = self._start(waiter.tokens)
+                self.waited += waiter.slot.since - waiter.since
+                handed = True
         # Only the first in the queue watches the clock: who becomes it has to know.
-        if handed and self._queue and self._queue[0] is not asking:
-            self._queue[0].wake()
+        while handed and self._queue and self._queue[0] is not asking:
+            if self._queue[0].woken():
+                break
+            self._queue.popleft()
 
     def _start(self, tokens: int) -> Slot:
         self.under_way += 1
         self.peak = max(self.peak, self.under_way)
-        self._calls.spend(1)
-        self._tokens.spend(tokens)
-        return Slot(tokens, self.clock())
+        now = self.clock()
+        self._calls.spend(1, now)
+        return Slot(tokens, now, spent=self._tokens.spend(tokens, now))
 
     def _feel(self, seconds: float, slot: Slot, now: float) -> None:
         """Compare how long answers take with how long they took over many more calls."""
@@ -279,21 +285,15 @@ class Throttle(Shared):
         if self.answers >= 32 and self._recent > max(SLOWEST, SLOW * self._usual):
             self._reduce(0.9, slot, now)
 
-    def _reduce(self, factor: float, slot: Slot, now: float) -> None:
+    def _reduce(self, factor: float, slot: Slot, now: float) -> bool:
         # A call that started before the last change tells of what was allowed then.
-        if slot.since >= self._changed:
+        is_new = slot.since >= self._changed
+        if is_new:
             self._allowed = max(1.0, self._allowed * factor)
             self._changed = now
             logger.info("calls allowed at once: %d of %d", self.limit, self.limits.in_flight)
+        return is_new
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Another process asks by itself, and starts from what it was told.
         return Throttle, (self.limits,)
-
-
-def _twin(error: ValueSimError) -> ValueSimError:
-    """Return the same error again, for another thread to raise with a traceback of its own."""
-    twin = type(error).__new__(type(error))
-    twin.args = error.args
-    twin.__dict__.update(vars(error))
-    return twin

@@ -61,25 +61,28 @@ class Usage:
 class Budget:
     """Limits on what is paid: calls, tokens in both directions, US dollars; None is no limit.
 
-    Calls are never exceeded. Tokens and dollars of a call are known once it is answered, so
-    these two can be exceeded by the calls that were under way when the limit was met.
+    Calls are never exceeded, also not by the last of several samples. Tokens and dollars of a
+    call are known once it is answered, so these two can be exceeded by the calls that were under
+    way when the limit was met.
     """
 
     calls: int | None = None
     tokens: int | None = None
     usd: float | None = None
 
-    def check(self, committed: Usage) -> None:
+    def check(self, committed: Usage, planned: Usage | None = None) -> None:
         """Raise where nothing more may be paid.
 
         Args:
             committed: What was paid, and at least what calls under way will add.
+            planned: At least what the call in question will take; by default nothing.
 
         Raises:
-            BudgetExceededError: A limit is met.
+            BudgetExceededError: A limit is met, or that of calls would be exceeded.
             ConfigError: There is a limit in dollars and a price is unknown.
         """
-        if self.usd is not None and committed.unpriced_calls:
+        planned = planned or Usage()
+        if self.usd is not None and (committed.unpriced_calls or planned.unpriced_calls):
             raise ConfigError(
                 "a limit in dollars cannot be held, the model's price is unknown; give "
                 "usd_per_million_input and usd_per_million_output, or limit calls or tokens",
@@ -90,6 +93,9 @@ class Budget:
             limit = getattr(self, what)
             if limit is not None and used >= limit:
                 raise BudgetExceededError(what, limit, used)
+        if self.calls is not None and committed.calls + planned.calls > self.calls:
+            advice = f"{planned.calls} samples go beyond it: give a larger budget or ask for fewer"
+            raise BudgetExceededError("calls", self.calls, committed.calls, advice)
 
 
 class Meter:
@@ -161,12 +167,17 @@ class Meter:
         with self._lock:
             return dict(self._predictors)
 
+    @property
+    def in_dollars(self) -> bool:
+        """Whether its calls, or those of a parent, have a limit in dollars."""
+        return any(meter.budget and meter.budget.usd is not None for meter in self._line())
+
     def reserve(self, planned: Usage) -> None:
         """Start a call that will be paid; `record` or `release` must follow with the same value.
 
         Args:
-            planned: At least what the call will take, priced; calls under way count against
-                budgets.
+            planned: At least what the call will take; calls under way count against budgets.
+                Where its price is unknown it says so, and no limit in dollars allows it.
 
         Raises:
             BudgetExceededError: A budget of this meter or of a parent is met.
@@ -175,7 +186,8 @@ class Meter:
         with self._lock:
             for meter in self._line():
                 if meter.budget is not None:
-                    meter.budget.check(meter.earlier + meter._paid + meter._under_way)
+                    committed = meter.earlier + meter._paid + meter._under_way
+                    meter.budget.check(committed, planned)
             self._add_under_way(planned, 1)
 
     def release(self, planned: Usage) -> None:
@@ -209,14 +221,16 @@ class Meter:
             for meter in self._line():
                 if paid:
                     meter._paid += usage
-                    if meter.on_paid is not None:
-                        meter.on_paid(usage)
                 if digest is not None and not meter._is_new(digest):
                     continue
                 meter._needed += usage
                 if predictor is not None:
                     before = meter._predictors.get(predictor, Usage())
                     meter._predictors[predictor] = before + usage
+            # What is told may fail: by then all meters have counted.
+            for meter in self._line() if paid else ():
+                if meter.on_paid is not None:
+                    meter.on_paid(usage)
 
     def fail(self) -> None:
         """Count a call that ended in an error."""

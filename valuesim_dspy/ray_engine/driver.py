@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from math import ceil
 from typing import Any
@@ -38,6 +38,9 @@ PATIENCE = 60.0
 GRACE = 60.0
 """The most seconds that calls under way get when a run ends early; they are paid anyway."""
 
+OPENING = 15.0
+"""The most seconds of these for workers that have not begun to ask."""
+
 
 def run_on_ray(
     plan: Plan,
@@ -46,6 +49,7 @@ def run_on_ray(
     *,
     workers: int | None = None,
     limits: Limits | None = None,
+    again: Collection[str] = (),
     on_outcome: Callable[[Outcome], None] | None = None,
     meter: Meter | None = None,
     traffic: Traffic | None = None,
@@ -64,6 +68,7 @@ def run_on_ray(
         workers: Processes that ask, at most one for each processor of the cluster, and by
             default so many.
         limits: Of all workers together; each gets its part, at least one of everything.
+        again: Statuses of rows that are asked anew; they are kept until a worker can ask.
         on_outcome: Called with each outcome as it comes.
         meter: Counts what workers needed and paid; where its budget is met, the run ends.
         traffic: Counts how prompts began and what was tried again.
@@ -75,15 +80,16 @@ def run_on_ray(
         MissingDataError: Ray is not installed, or something is absent on a worker.
         ProgramStateError: A worker cannot load the program.
     """
-    people = ceil((journal.expected - journal.count) / len(opened.questions))
+    anew = len(journal.numbers(again))
+    people = ceil((journal.expected - journal.count + anew) / len(opened.questions))
     if not people:
         return
-    parcel = replace(pack(plan, opened), retries=journal.retries)
+    parcel = replace(pack(plan, opened), retries=journal.retries + bool(anew))
     with ray_session(workers) as ray:
         shares = divided(limits or Limits(), min(_crew_size(ray, workers), people))
         rows = ROWS_PER_CALL * (2 if plan.lm.in_process else shares[0].in_flight)
         work = Work(opened, journal, workers=len(shares), rows=rows)
-        kept = Kept(journal, on_outcome, meter, traffic)
+        kept = Kept(journal, on_outcome, meter, traffic, again if anew else ())
         _Crew(ray, parcel, shares, work, kept, min(GRACE, plan.lm.timeout)).run()
 
 
@@ -153,22 +159,27 @@ class _Crew:
     def _drain(self) -> None:
         """Let workers end the calls under way, which are paid, and keep what these bring."""
         asking = {item: slot for item, (slot, chunk) in self._under_way.items() if chunk}
-        if not asking:
+        # A worker that opens may be making its trial call, which is paid, too.
+        opening = {item for item, (_, chunk) in self._under_way.items() if not chunk}
+        if not asking and not opening:
             return
         log.warning(
             "calls under way have %.0f s to end; a second Ctrl-C ends them now", self._grace
         )
-        for slot in asking.values():
-            self._actors[slot].finish.remote()
+        for actor in self._actors.values():
+            actor.finish.remote()
         until = time.monotonic() + self._grace
-        while asking and (left := until - time.monotonic()) > 0:
-            ready, _ = self._ray.wait(list(asking), num_returns=1, timeout=left)
+        while (left := until - time.monotonic()) > 0 and (asking or opening):
+            left = left if asking else min(left, OPENING)
+            ready, _ = self._ray.wait([*asking, *opening], num_returns=1, timeout=left)
             if not ready:
                 break
+            item = ready[0]
             try:
-                self._kept.keep(self._ray.get(next(ready[0])))
+                self._kept.keep(self._ray.get(item if item in opening else next(item)))
             except (StopIteration, self._ray.exceptions.RayError):
-                del asking[ready[0]]
+                asking.pop(item, None)
+            opening.discard(item)
         if asking:
             log.warning("%d workers are ended in the middle of calls", len(asking))
 
@@ -197,9 +208,12 @@ class _Crew:
             del self._under_way[item]
             self._lose(slot, chunk, error)
         else:
+            if chunk is None:
+                # Before it may end the run: what was heard is not heard again.
+                del self._under_way[item]
             self._kept.take(told)
             if chunk is None:
-                del self._under_way[item]
+                self._kept.begin()
                 log.debug("worker %d is process %d on %s", slot, told["pid"], told["host"])
                 self._give(slot)
             else:

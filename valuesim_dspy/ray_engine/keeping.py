@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from valuesim_dspy.journal import Journal
 from valuesim_dspy.limits import Limits
@@ -40,6 +40,7 @@ class Kept:
         on_outcome: Called with each row that is new.
         meter: Counts what was needed and paid, and holds the budget.
         traffic: Counts how prompts began and what was tried again.
+        again: Statuses of rows that are dropped when the work begins.
     """
 
     def __init__(
@@ -48,9 +49,16 @@ class Kept:
         on_outcome: Callable[[Outcome], None] | None,
         meter: Meter | None,
         traffic: Traffic | None,
+        again: Collection[str] = (),
     ) -> None:
-        self._journal, self._on_outcome = journal, on_outcome
+        self._journal, self._on_outcome, self._again = journal, on_outcome, again
         self._meter, self._traffic = meter or Meter(), traffic or Traffic()
+
+    def begin(self) -> None:
+        """Drop the rows that are asked anew, once: there is somebody who can ask."""
+        again, self._again = self._again, ()
+        if again:
+            self._journal.drop(again)
 
     @property
     def is_complete(self) -> bool:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import importlib
 import os
 import secrets
-import shutil
 import socket
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
+from valuesim_dspy.ending import passing_folder
 from valuesim_dspy.errors import ConfigError, MissingDataError
 
 STORE_BYTES = 80 * 2**20
@@ -90,21 +89,20 @@ def _local(ray: Any, workers: int | None) -> Iterator[Any]:
     # Ray opens its folder to everybody, so it lies in a private one. The paths of its sockets
     # may have about a hundred letters.
     roots = [tempfile.gettempdir(), *(["/tmp"] if os.name == "posix" else [])]
-    folder = Path(tempfile.mkdtemp(prefix="valuesim-ray-", dir=min(roots, key=len)))
-    try:
-        ray.init(
-            address="local",
-            num_cpus=workers or os.cpu_count() or 1,
-            num_gpus=0,
-            include_dashboard=False,
-            object_store_memory=STORE_BYTES,
-            _temp_dir=str(folder / "r"),
-            **SILENT,
-        )
-        yield ray
-    finally:
-        ray.shutdown()
-        shutil.rmtree(folder, ignore_errors=True)
+    with passing_folder("valuesim-ray-", within=min(roots, key=len)) as folder:
+        try:
+            ray.init(
+                address="local",
+                num_cpus=workers or os.cpu_count() or 1,
+                num_gpus=0,
+                include_dashboard=False,
+                object_store_memory=STORE_BYTES,
+                _temp_dir=str(folder / "r"),
+                **SILENT,
+            )
+            yield ray
+        finally:
+            ray.shutdown()
 
 
 def _check_where_it_looks(host: str, port: int) -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
-import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -26,9 +24,10 @@ from valuesim_dspy.errors import (
     shown,
 )
 from valuesim_dspy.estimating import Fitting
-from valuesim_dspy.finding import MANIFEST_FILE, find_program
+from valuesim_dspy.finding import opened_program
 from valuesim_dspy.limits import Limits
 from valuesim_dspy.lm import make_lm, preflight
+from valuesim_dspy.loading import read_files
 from valuesim_dspy.loop import stream_cases, threads_for
 from valuesim_dspy.manifest import versions
 from valuesim_dspy.modules import asked_again
@@ -36,7 +35,6 @@ from valuesim_dspy.outcomes import Outcome
 from valuesim_dspy.plan import TOGETHER, Opened, Plan, open_plan
 from valuesim_dspy.program import VARIANTS
 from valuesim_dspy.roles import endpoint_identity
-from valuesim_dspy.state import PROGRAM_FILE
 from valuesim_dspy.store import cache_location
 from valuesim_dspy.survey.codebook import packaged_codebooks
 from valuesim_dspy.usage import Budget, Meter, Usage
@@ -77,11 +75,12 @@ def pack(plan: Plan, opened: Opened) -> Parcel:
 
     Raises:
         MissingDataError: The program is not there any more.
+        ProgramStateError: It cannot be read any more.
     """
-    program = {}
+    program: dict[str, str] = {}
     if plan.program not in (*VARIANTS, TOGETHER):
-        folder = find_program(plan.program)
-        program = {n: (folder / n).read_text("utf-8") for n in (PROGRAM_FILE, MANIFEST_FILE)}
+        with opened_program(plan.program) as folder:
+            program = read_files(folder)
     named = {name: getattr(plan, name) for name in ("survey", "codebook", "wording")}
     if plan.codebook in packaged_codebooks():
         del named["codebook"]
@@ -135,8 +134,9 @@ class Worker:
             meter = Meter("task_lm", recent=RECENT)
             self._lm = make_lm(role, name="task_lm", meter=meter, limits=self._limits)
             self._cache = ResponseCache(cache_location())
-            with self._asking():
-                preflight(self._lm)
+            if not self._finishing.is_set():
+                with self._asking():
+                    preflight(self._lm)
         except ValueSimError as error:
             return stop_of(error)
         return self._tell([]) | {"pid": os.getpid(), "host": socket.gethostname()}
@@ -166,8 +166,10 @@ class Worker:
             yield self._tell([]) | stop_of(error)
 
     def finish(self) -> None:
-        """Let calls under way end, and start none; called beside `answer`, in another thread."""
+        """Let calls under way end, and start none; called in another thread."""
         self._finishing.set()
+        if not hasattr(self, "_lm"):
+            return
         meter, throttle = self._lm.meter, self._lm.throttle
         meter.budget = Budget(calls=0)
         if throttle is not None:
@@ -222,17 +224,8 @@ def _decisive(opened: Opened) -> dict[str, Any]:
 
 
 def _open_parcel(parcel: Parcel) -> Opened:
-    plan = Plan.model_validate_json(parcel.plan)
-    if not parcel.program:
-        return open_plan(plan)
-    # Private, and gone once it is read: demos may be answers of people.
-    folder = Path(tempfile.mkdtemp(prefix="valuesim-program-"))
-    try:
-        for name, text in parcel.program.items():
-            (folder / name).write_text(text, encoding="utf-8")
-        return open_plan(plan.model_copy(update={"program": str(folder)}))
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    # Its program is never written to this machine: demos may be answers of people.
+    return open_plan(Plan.model_validate_json(parcel.plan), parcel.program)
 
 
 def _asked(

@@ -139,7 +139,7 @@ class Codebook:
         """
         country = self._places.find(alpha)
         if country is None:
-            hint = near(alpha, self.countries)
+            hint = near(alpha.upper(), self.countries)
             raise SurveyDataError(f"codebook {self.id} has no country {alpha!r}{hint}")
         return country
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 
@@ -35,7 +36,7 @@ class Question:
     Args:
         text: The question as put to a person of unknown country.
         options: Labels (coded 1, 2, ..), labels by code, or `Option`s.
-        id: "Q57"; by default "own-" and 8 hex digits of the text's sha256.
+        id: "Q57"; by default "own-" and 8 hex digits of the sha256 of text, options and order.
         scale_kind: One of `SCALE_KINDS`; by default binary for two options, open for none,
             else ordinal.
         order: On-scale codes from least to most; by default the codes as listed.
@@ -100,7 +101,7 @@ class Question:
         scale_kind = scale_kind or {0: "open", 2: "binary"}.get(len(listed), "ordinal")
         if order is None:
             order = [option.code for option in listed] if scale_kind in ORDERED_KINDS else ()
-        id = id or "own-" + hashlib.sha256(text.encode()).hexdigest()[:8]
+        id = id or _own_id(text, listed, scale_kind, order)
         if not plain_text(text):
             raise SurveyDataError("a question needs a text", column=id)
         if max(len(text), *(len(option.label) for option in listed), 0) > LONGEST:
@@ -156,6 +157,16 @@ class Question:
         if list(self.order) == ascending:
             return 1
         return -1 if list(self.order) == ascending[::-1] else 0
+
+    @property
+    def default_id(self) -> str:
+        """The id that it has where none is given."""
+        return _own_id(self.text, self.options, self.scale_kind, self.order)
+
+    @property
+    def former_id(self) -> str:
+        """The default id in older stores, which questions of one text and other options shared."""
+        return _short(self.text)
 
     @property
     def gives_facts(self) -> bool:
@@ -247,3 +258,14 @@ class Question:
 
 def _plain_facts(text: str, options: Sequence[Option]) -> dict[int, str]:
     return {item.code: f'Asked "{text}", you answered "{item.label}".' for item in options}
+
+
+def _own_id(text: str, options: Sequence[Option], kind: str, order: Sequence[int]) -> str:
+    """The id of a question that is given none: of all that its codes get their meaning from."""
+    labels = sorted([str(option.code), option.label] for option in options)
+    return _short(json.dumps([text, labels, kind, [str(code) for code in order]]))
+
+
+def _short(text: str) -> str:
+    # A text from outside may hold half a character, which UTF-8 has no bytes for.
+    return "own-" + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
