@@ -6,7 +6,7 @@ import socket
 import dspy
 import pytest
 from dspy.utils.exceptions import AdapterParseError
-from loopback import LoopbackServer
+from loopback import LoopbackServer, Reply
 
 from valuesim_dspy.config import EmbedderConfig, LMRole
 from valuesim_dspy.errors import BudgetExceededError, ConfigError, MissingDataError
@@ -196,3 +196,13 @@ def test_scrubbing_reaches_the_causes() -> None:
     scrub(outer, CANARY)
     assert outer.args == ("outer [blanked]",)
     assert inner.args == ("inner [blanked]", 3)
+
+
+def test_a_model_that_is_slow_is_told_from_one_that_is_not_there() -> None:
+    """And the role's own time limit, long or short, is the trial call's, too."""
+    late = r"hangs or is slow \(.* within 0\.2 s"
+    script = [Reply(delay=60.0)]
+    with LoopbackServer(script=script) as server, pytest.raises(ConfigError, match=late) as caught:
+        preflight(remote(server.url, timeout=0.2))
+    assert caught.value.key == "task_lm.timeout"
+    assert "cannot be reached" not in str(caught.value)

@@ -26,6 +26,8 @@ from dspy._vendor.lm15.transports._sync import _SyncConnection
 
 from valuesim_dspy.callscope import current_call
 
+LATE = "no whole answer within"
+
 SECONDS = 120.0
 REPLY = 4 * 1024 * 1024
 """The most bytes of one reply, its head included; a thousand tokens are about four thousand."""
@@ -173,7 +175,7 @@ def allowed(seconds: float) -> float:
 
 def late(seconds: float) -> str:
     """Say that an attempt took too long."""
-    return f"no whole answer within {seconds:g} s; give a longer timeout if the model needs it"
+    return f"{LATE} {seconds:g} s; give a longer timeout if the model needs it"
 
 
 def large(size: int) -> str:

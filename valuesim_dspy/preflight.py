@@ -14,6 +14,7 @@ import dspy
 from dspy._vendor.lm15.transports import ConnectError
 from dspy.utils.exceptions import AdapterParseError
 
+from valuesim_dspy.bounded import LATE
 from valuesim_dspy.callscope import on_trial
 from valuesim_dspy.errors import (
     BudgetExceededError,
@@ -160,11 +161,10 @@ def say_ready(lm: MeteredLM, *, retries: int, seconds: float) -> Any:
     Args:
         lm: The model.
         retries: How often it is tried again, where that may help.
-        seconds: The most time that an attempt takes, unless the model is one that is known to
-            be slow: one with a longer time limit than usual.
+        seconds: The most time that an attempt takes where the role gives no time limit.
     """
-    usual, given = type(lm.role).model_fields["timeout"].default, lm.role.timeout
-    trial = lm.copy(num_retries=retries, timeout=given if given > usual else min(given, seconds))
+    limit = lm.role.timeout if "timeout" in lm.role.model_fields_set else seconds
+    trial = lm.copy(num_retries=retries, timeout=limit)
     # No predictor asks this, also where one is under way.
     with on_trial(), dspy.context(caller_modules=[]):
         return trial("Reply with the word ready.", cache=False)
@@ -240,6 +240,9 @@ def lost(lm: MeteredLM, error: dspy.LMError, failures: int) -> ConfigError:
 def _unreached(lm: MeteredLM, reason: str) -> ConfigError:
     proxy = proxy_of(lm.role)
     do = "check the proxy, or put the host in NO_PROXY" if proxy else "check that it runs"
+    if LATE in reason:
+        told = f"{lm.role.host} hangs or is slow{proxy} ({reason})"
+        return ConfigError(told, key=f"{lm.name}.timeout")
     told = f"cannot be reached{proxy} ({reason}); {do} and that api_base is right"
     return ConfigError(f"{lm.role.host} {told}", key=f"{lm.name}.api_base")
 
