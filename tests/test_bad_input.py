@@ -372,8 +372,9 @@ def test_a_key_that_is_taken_back_ends_a_benchmark(study: Study) -> None:
     server = LoopbackServer(lambda messages: 401)
     with pytest.raises(MissingDataError, match="refused the key"):
         measured(study, server)
-    # With the trial that shows that it is not what was asked.
-    assert len(server.requests) <= study.config.threads + 1
+    # Each call under way, and the trial that shows that it is not what was asked; whoever is told
+    # late may make a trial of its own.
+    assert len(server.requests) <= 2 * study.config.threads
 
 
 def test_a_benchmark_goes_on_past_what_fails(study: Study) -> None:
