@@ -289,8 +289,8 @@ def test_a_server_that_dies_stops_the_run_soon(then: str, variant: str) -> None:
         answer_cases(ValueSim(variant), people(30), lm=lm, threads=8)
     assert str(caught.value).startswith(f"task_lm: {server._address} does not answer any more: 20")
     assert "what was done is kept" in str(caught.value)
-    # An answer that comes late starts the count again; those that wait make no further attempt.
-    assert server.requests <= 12 + 2 * 20 + 2 * 8 + 1 + TRIES
+    # An answer that comes late starts the count again; whoever fails late may make another trial.
+    assert server.requests <= 12 + 2 * 20 + 2 * 8 + 8 * (1 + TRIES)
 
 
 @pytest.mark.parametrize("then", ["401", "403", "402"])

@@ -273,14 +273,19 @@ def test_a_trial_tells_of_nobody_and_is_no_predictors() -> None:
     assert [usage.calls for usage in lm.meter.by_predictor.values()] == [20]
 
 
-@pytest.mark.parametrize(("given", "taken"), [(5.0, 5.0), (120.0, 30.0), (600.0, 600.0)])
+@pytest.mark.parametrize(
+    ("given", "taken"), [(5.0, 5.0), (60.0, 60.0), (600.0, 600.0), (None, 30.0)]
+)
 def test_a_model_that_is_known_to_be_slow_has_its_time_for_a_trial(
-    given: float, taken: float, monkeypatch: pytest.MonkeyPatch
+    given: float | None, taken: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Half a minute otherwise, and never more than one of its other calls."""
+    """Where nobody gave a time limit, half a minute."""
     seen: list[float | None] = []
     monkeypatch.setattr(
         MeteredLM, "__call__", lambda self, *_, **__: seen.append(self.seconds) or ["ready"]
     )
-    preflight(remote("http://127.0.0.1:9/v1", in_flight=1, timeout=given))
+    role = LMRole(model="openai/test", api_base="http://127.0.0.1:9/v1")
+    if given is not None:
+        role = role.model_copy(update={"timeout": given})
+    preflight(make_lm(role))
     assert seen == [taken]

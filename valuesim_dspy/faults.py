@@ -159,15 +159,21 @@ class Trials:
         if not self._lock.acquire(blocking=False):
             let_go()
             while not self._lock.acquire(timeout=NAP):
-                if is_stopping():
-                    raise StoppedError("the run was stopped while its endpoint was tried")
+                _go_on()
         try:
+            _go_on()
             if self._made == made:
                 self._found = make()
                 self._made += 1
             return None if self._found is None else twin(self._found)
         finally:
             self._lock.release()
+
+
+def _go_on() -> None:
+    """Raise where the run was stopped, as by the verdict of a trial before."""
+    if is_stopping():
+        raise StoppedError("the run was stopped while its endpoint was tried")
 
 
 def twin(error: ValueSimError) -> ValueSimError:
