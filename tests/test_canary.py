@@ -383,7 +383,9 @@ def test_what_is_left_is_for_its_owner_only(traces: Traces) -> None:
         if "matplotlib" in path.parts:  # its list of fonts
             continue
         inside = [path, *(p for p in path.parents if traces.home in p.parents)]
-        assert any(p.stat().st_mode & 0o077 == 0 for p in inside), path
+        # Of a database that was read, the log goes when its last connection is collected.
+        with contextlib.suppress(FileNotFoundError):
+            assert any(p.stat().st_mode & 0o077 == 0 for p in inside), path
 
 
 @pytest.mark.slow
