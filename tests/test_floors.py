@@ -19,6 +19,7 @@ FLOORS = [
         "valuesim_dspy.encodable",
         "valuesim_dspy.toml_files",
         "valuesim_dspy.sqlite_files",
+        "valuesim_dspy.private_files",
     ],
     [
         "valuesim_dspy.limits",

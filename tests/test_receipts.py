@@ -123,14 +123,15 @@ def test_samples_and_an_unreadable_one_are_paid_together(awaited: bool) -> None:
     assert lm.meter.paid.usd == pytest.approx((5 * rates[0] + 2 * rates[1]) / 1e6)
 
 
+def broken(*_: Any, **__: Any) -> None:
+    """Keep nothing."""
+    raise ValueError("no room")
+
+
 def test_an_error_after_the_reply_is_paid_and_not_asked_again(
     awaited: bool, cache: ResponseCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever fails once it came, such as the cache or the history, does not send it again."""
-
-    def broken(*_: Any, **__: Any) -> None:
-        raise ValueError("no room")
-
     monkeypatch.setattr(cache, "put", broken)
     with LoopbackServer("four") as server:
         lm = remote(server)
@@ -145,10 +146,6 @@ def test_what_came_through_litellm_is_paid_too(
     awaited: bool, cache: ResponseCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What fails after the reply leaves it counted as the reply says."""
-
-    def broken(*_: Any, **__: Any) -> None:
-        raise ValueError("no room")
-
     monkeypatch.setattr(cache, "put", broken)
     with LoopbackServer("four") as server:
         lm = remote(server, engine="litellm", usd_per_million_input=1e6, usd_per_million_output=0)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from valuesim_dspy.errors import ConfigError, MissingDataError
+from valuesim_dspy.private_files import private_draft
 from valuesim_dspy.sharding import journals_beside, merged
 from valuesim_dspy.survey.codebook import Codebook, load_codebook, packaged_codebooks
 from valuesim_dspy.survey.exporting import SIMULATED_NOTE
@@ -126,17 +126,11 @@ def write_answers(
         for number, outcome in merged(journals)
     )
     write = _write_csv if out.suffix.lower() == ".csv" else _write_parquet
-    # Always of one name, so that a draft whose process was killed is swept by the next one.
-    draft = out.with_name(f".{out.name}.draft")
     try:
-        draft.unlink(missing_ok=True)
-        os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-        write(draft, names, rows, arguments)
-        draft.replace(out)
+        with private_draft(out) as draft:
+            write(draft, names, rows, arguments)
     except OSError as error:
         raise ConfigError(f"{out} cannot be written: {error.strerror or error}") from None
-    finally:
-        draft.unlink(missing_ok=True)
     return out
 
 

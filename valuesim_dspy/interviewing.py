@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from valuesim_dspy.errors import ConfigError, MissingDataError
+from valuesim_dspy.private_files import private_draft
 
 if TYPE_CHECKING:
     from valuesim_dspy.interview_session import Rival
@@ -121,23 +120,15 @@ def _hand_over(args: argparse.Namespace, codebook: Codebook, say: Callable[[str]
 
 def _write_private(path: Path, text: str) -> None:
     """Write a file that appears whole, readable by its owner only, in place of one of its name."""
-    draft = path.parent / f".{path.name}.draft"
     try:
         # What a link leads to may be a device, or be read by others under its own name.
         if path.is_symlink() or (path.exists() and not path.is_file()):
             raise ConfigError(f"{path} is a link or no file; name a file", key="--export")
-        draft.unlink(missing_ok=True)
-        # A mode is for new files only: who may read one that is there could read this one, too.
-        handle = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        draft.replace(path)
+        with private_draft(path) as draft:
+            draft.write_text(text, encoding="utf-8")
     except OSError as error:
         why = error.strerror or error
         raise ConfigError(f"{path} cannot be written: {why}", key="--export") from None
-    finally:
-        with suppress(OSError):
-            draft.unlink(missing_ok=True)
 
 
 def _role(args: argparse.Namespace, *, synthetic: bool) -> LMRole:
